@@ -37,6 +37,11 @@ struct EvoAttentionForward {
   DType bias_dtype = DType::f32;
   int64_t bias_batch = 0, bias_head = 0, bias_query = 0, bias_key = 1;  // element strides
 
+  // Windows of atoms (algorithm 7): a batch is a window and its rows are the samples. Key j of window b is
+  // atom key_offset + b * key_step + j of key_total atoms, k and v point at atom 0 (their batch stride is
+  // unused), and a key outside 0 .. key_total - 1 is masked and never read. key_total = 0: no windows.
+  int64_t key_offset = 0, key_step = 0, key_total = 0;
+
   const uint8_t* mask = nullptr;  // [B, R, Nk], 1: may be attended; or null: every key may
   int64_t mask_batch = 0, mask_row = 0, mask_key = 1;
 
