@@ -24,8 +24,8 @@ struct TokenStrides {
 struct EvoAttentionForward {
   // B batches; R rows or samples that share the batch's bias; H heads; Nq queries; Nk keys; head width D.
   int64_t batch = 1, rows = 1, heads = 1, queries = 0, keys = 0, head_dim = 0;
-  float scale = 1.0F;        // usually 1 / sqrt(D)
-  DType dtype = DType::bf16; // of q, k, v, gate, out and their gradients
+  float scale = 1.0F;         // usually 1 / sqrt(D)
+  DType dtype = DType::bf16;  // of q, k, v, gate, out and their gradients
   Place place = Place::cpu;
 
   const void* q = nullptr;  // [B, R, Nq, H, D]

@@ -4,8 +4,8 @@
 
 #include <array>
 #include <cmath>
-#include <set>
 #include <fstream>
+#include <set>
 
 #include "base/errors.h"
 #include "base/hash.h"

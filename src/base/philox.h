@@ -16,16 +16,16 @@ namespace megafold {
 
 /// What a stream of draws is for. A value is part of every recorded run: never renumber, only add.
 enum class Purpose : uint32_t {
-  sample = 1,        // which entry is visited
+  sample = 1,  // which entry is visited
   crop = 2,
   msa = 3,
-  reference = 4,     // rigid motion of reference conformers
+  reference = 4,  // rigid motion of reference conformers
   recycles = 5,
   noise_level = 6,
   augmentation = 7,  // rotation and shift of diffusion copies
   noise = 8,
   dropout = 9,
-  msa_rows = 10,     // the model's own draw of rows in each recycle
+  msa_rows = 10,  // the model's own draw of rows in each recycle
   initialisation = 11,
   sampler = 12,
   template_pick = 13,
@@ -65,9 +65,9 @@ class Random {
 
   uint32_t next_u32() {
     if (used_ == 4) {
-      block_ = philox({static_cast<uint32_t>(position_), static_cast<uint32_t>(position_ >> 32), high_[0],
-                       high_[1]},
-                      key_);
+      block_ = philox(
+          {static_cast<uint32_t>(position_), static_cast<uint32_t>(position_ >> 32), high_[0], high_[1]},
+          key_);
       ++position_;
       used_ = 0;
     }

@@ -33,8 +33,8 @@ namespace fs = std::filesystem;
 class TemporaryFile {
  public:
   explicit TemporaryFile(const fs::path& target)
-      : path_(target.parent_path() / fmt::format(".{}.{}.{}.tmp", target.filename().string(), ::getpid(),
-                                                 counter_.fetch_add(1))),
+      : path_(target.parent_path() /
+              fmt::format(".{}.{}.{}.tmp", target.filename().string(), ::getpid(), counter_.fetch_add(1))),
         file_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)) {
     if (file_ < 0) fail_io("create the file", target, errno);
   }
