@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every kernel's Params are made of. Kernels know no torch: raw pointers, strides in elements, a
-// stream, and a workspace that the caller allocates.
+// What every kernel's Params are made of. Kernels know no torch: raw pointers, strides in elements,
+// a stream, and a workspace that the caller allocates.
 #pragma once
 
 #include <array>
@@ -23,7 +23,8 @@ constexpr const char* name_of(DType dtype) {
   return names[static_cast<size_t>(dtype)];
 }
 
-/// A cudaStream_t or hipStream_t, without their headers. Null on the CPU and for the default stream.
+/// A cudaStream_t or hipStream_t, without their headers. Null on the CPU and for the default
+/// stream.
 using Stream = void*;
 
 /// Where the tensors of a call live.
@@ -32,8 +33,8 @@ enum class Place : uint8_t { cpu, gpu };
 /// Why an implementation cannot take a call; empty: it can.
 using Reasons = std::vector<std::string>;
 
-/// One implementation of an operation. An operation's dispatch.cpp holds them in order of preference, and
-/// the first one without reasons against it runs.
+/// One implementation of an operation. An operation's dispatch.cpp holds them in order of
+/// preference, and the first one without reasons against it runs.
 template <class Params>
 struct Implementation {
   const char* name;  // as in reports: "sm90a", "portable", "cpu", "reference"

@@ -1,13 +1,13 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// EvoAttention: attention with a bias that rows (or diffusion samples) share, a key mask and a gate.
-// AF3 supplement, algorithms 14 and 15 (triangle attention), 24 (attention with pair bias), 7 (windows of
-// atoms); AlphaFold 2's MSA row and column attention have the same form.
+// EvoAttention: attention with a bias that rows (or diffusion samples) share, a key mask and a
+// gate. AF3 supplement, algorithms 14 and 15 (triangle attention), 24 (attention with pair bias), 7
+// (windows of atoms); AlphaFold 2's MSA row and column attention have the same form.
 //
-//   S[b,r,h,i,j] = scale * sum_d q[b,r,i,h,d] k[b,r,j,h,d] + bias[b,h,i,j]    (-inf where mask[b,r,j] = 0)
-//   P = softmax over j of S;  A[b,r,i,h,d] = sum_j P[b,r,h,i,j] v[b,r,j,h,d]
-//   out = sigmoid(gate) * A          (out = A without a gate)
+//   S[b,r,h,i,j] = scale * sum_d q[b,r,i,h,d] k[b,r,j,h,d] + bias[b,h,i,j]    (-inf where
+//   mask[b,r,j] = 0) P = softmax over j of S;  A[b,r,i,h,d] = sum_j P[b,r,h,i,j] v[b,r,j,h,d] out =
+//   sigmoid(gate) * A          (out = A without a gate)
 //
 // A row r whose mask holds no valid key gives out = 0 and zero gradients (PyTorch gives NaN there).
 #pragma once
@@ -22,7 +22,8 @@ struct TokenStrides {
 };
 
 struct EvoAttentionForward {
-  // B batches; R rows or samples that share the batch's bias; H heads; Nq queries; Nk keys; head width D.
+  // B batches; R rows or samples that share the batch's bias; H heads; Nq queries; Nk keys; head
+  // width D.
   int64_t batch = 1, rows = 1, heads = 1, queries = 0, keys = 0, head_dim = 0;
   float scale = 1.0F;         // usually 1 / sqrt(D)
   DType dtype = DType::bf16;  // of q, k, v, gate, out and their gradients
@@ -37,9 +38,10 @@ struct EvoAttentionForward {
   DType bias_dtype = DType::f32;
   int64_t bias_batch = 0, bias_head = 0, bias_query = 0, bias_key = 1;  // element strides
 
-  // Windows of atoms (algorithm 7): a batch is a window and its rows are the samples. Key j of window b is
-  // atom key_offset + b * key_step + j of key_total atoms, k and v point at atom 0 (their batch stride is
-  // unused), and a key outside 0 .. key_total - 1 is masked and never read. key_total = 0: no windows.
+  // Windows of atoms (algorithm 7): a batch is a window and its rows are the samples. Key j of
+  // window b is atom key_offset + b * key_step + j of key_total atoms, k and v point at atom 0
+  // (their batch stride is unused), and a key outside 0 .. key_total - 1 is masked and never read.
+  // key_total = 0: no windows.
   int64_t key_offset = 0, key_step = 0, key_total = 0;
 
   const uint8_t* mask = nullptr;  // [B, R, Nk], 1: may be attended; or null: every key may
@@ -51,8 +53,8 @@ struct EvoAttentionForward {
   void* out = nullptr;  // [B, R, Nq, H, D]
   TokenStrides out_stride;
 
-  // [B, R, H, Nq], contiguous: log(sum_j exp(S)) in natural units, -inf for a row without valid keys.
-  // Null when no backward will follow.
+  // [B, R, H, Nq], contiguous: log(sum_j exp(S)) in natural units, -inf for a row without valid
+  // keys. Null when no backward will follow.
   float* lse = nullptr;
 };
 
@@ -65,8 +67,8 @@ struct EvoAttentionBackward {
   TokenStrides dq_stride, dk_stride, dv_stride;
   void* dgate = nullptr;  // [B, R, Nq, H, D], or null
   TokenStrides dgate_stride;
-  // [B, H, Nq, Nk] contiguous in bias_dtype: the sum over rows in a fixed order, without atomics; the same
-  // bits on every run. Null when the bias needs no gradient.
+  // [B, H, Nq, Nk] contiguous in bias_dtype: the sum over rows in a fixed order, without atomics;
+  // the same bits on every run. Null when the bias needs no gradient.
   void* dbias = nullptr;
 };
 

@@ -1,9 +1,9 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// The four ways in which megafold fails. Library code throws one of them and never ends the process; only
-// cli/ turns them into exit codes (2 bad input, 3 corrupt data, 4 device or memory). The message names the
-// file, line or record, the values met, and the remedy.
+// The four ways in which megafold fails. Library code throws one of them and never ends the
+// process; only cli/ turns them into exit codes (2 bad input, 3 corrupt data, 4 device or memory).
+// The message names the file, line or record, the values met, and the remedy.
 #pragma once
 
 #include <fmt/format.h>

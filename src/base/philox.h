@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Counter-based random numbers (Philox 4x32-10, Salmon et al. 2011). A draw is a pure function of
-// (seed, sample, visit, purpose, position): it depends on no thread, order or earlier draw, so a resume or
-// a replay gives the same bytes with any number of loader threads.
+// (seed, sample, visit, purpose, position): it depends on no thread, order or earlier draw, so a
+// resume or a replay gives the same bytes with any number of loader threads.
 #pragma once
 
 #include <array>
@@ -32,7 +32,8 @@ enum class Purpose : uint32_t {
 };
 
 /// Philox 4x32-10: four random words from a 128-bit counter and a 64-bit key.
-constexpr std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
+constexpr std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter,
+                                         std::array<uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t p0 = uint64_t{0xD2511F53U} * counter[0];
     const uint64_t p1 = uint64_t{0xCD9E8D57U} * counter[2];
@@ -65,9 +66,9 @@ class Random {
 
   uint32_t next_u32() {
     if (used_ == 4) {
-      block_ = philox(
-          {static_cast<uint32_t>(position_), static_cast<uint32_t>(position_ >> 32), high_[0], high_[1]},
-          key_);
+      block_ = philox({static_cast<uint32_t>(position_), static_cast<uint32_t>(position_ >> 32),
+                       high_[0], high_[1]},
+                      key_);
       ++position_;
       used_ = 0;
     }

@@ -33,8 +33,8 @@ namespace fs = std::filesystem;
 class TemporaryFile {
  public:
   explicit TemporaryFile(const fs::path& target)
-      : path_(target.parent_path() /
-              fmt::format(".{}.{}.{}.tmp", target.filename().string(), ::getpid(), counter_.fetch_add(1))),
+      : path_(target.parent_path() / fmt::format(".{}.{}.{}.tmp", target.filename().string(),
+                                                 ::getpid(), counter_.fetch_add(1))),
         file_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)) {
     if (file_ < 0) fail_io("create the file", target, errno);
   }
@@ -106,7 +106,8 @@ std::string read_file(const fs::path& path) {
   std::error_code error;
   const auto status = fs::status(path, error);
   if (!fs::exists(status)) fail<BadInput>("{}: no such file", path.string());
-  if (fs::is_directory(status)) fail<BadInput>("{}: is a folder, a file was expected", path.string());
+  if (fs::is_directory(status))
+    fail<BadInput>("{}: is a folder, a file was expected", path.string());
   std::ifstream stream(path, std::ios::binary | std::ios::ate);
   if (!stream) fail<BadInput>("{}: cannot be read: {}", path.string(), std::strerror(errno));
   std::string text(static_cast<size_t>(stream.tellg()), '\0');
@@ -121,7 +122,8 @@ void kill_point(const char* name) {
   if (wanted == nullptr) return;
   static std::atomic<long> passed{0};
   const char* const colon = std::strchr(wanted, ':');
-  const size_t length = colon != nullptr ? static_cast<size_t>(colon - wanted) : std::strlen(wanted);
+  const size_t length =
+      colon != nullptr ? static_cast<size_t>(colon - wanted) : std::strlen(wanted);
   if (std::strlen(name) != length || std::strncmp(name, wanted, length) != 0) return;
   const long at = colon != nullptr ? std::strtol(colon + 1, nullptr, 10) : 1;
   if (++passed == at) ::kill(::getpid(), SIGKILL);
