@@ -9,9 +9,12 @@ find_package(spdlog REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
 find_package(yaml-cpp REQUIRED)
 find_package(CLI11 REQUIRED)
-find_package(gemmi REQUIRED CONFIG)
+find_path(GEMMI_INCLUDE gemmi/mmcif.hpp REQUIRED)  # Debian's gemmi-dev: headers alone, no CMake package
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+
+add_library(gemmi_headers INTERFACE)
+target_include_directories(gemmi_headers SYSTEM INTERFACE ${GEMMI_INCLUDE})
 
 set(megafold_third_spdlog spdlog::spdlog)
 set(megafold_third_json nlohmann_json::nlohmann_json)
@@ -19,7 +22,7 @@ set(megafold_third_crypto OpenSSL::Crypto)
 set(megafold_third_xxhash PkgConfig::XXHASH)
 set(megafold_third_zstd PkgConfig::ZSTD)
 set(megafold_third_zlib ZLIB::ZLIB)
-set(megafold_third_gemmi gemmi::gemmi_cpp)
+set(megafold_third_gemmi gemmi_headers)
 set(megafold_third_yaml yaml-cpp)
 set(megafold_third_cli11 CLI11::CLI11)
 
