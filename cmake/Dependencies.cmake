@@ -40,7 +40,9 @@ function(import_torch name file)
   set_target_properties(torch::${name} PROPERTIES
     IMPORTED_LOCATION ${MEGAFOLD_TORCH}/lib/${file}
     IMPORTED_NO_SONAME FALSE)
-  target_include_directories(torch::${name} SYSTEM INTERFACE ${MEGAFOLD_TORCH}/include)
+  # After the system's headers: the wheel carries a copy of fmt that must not stand before the one that
+  # spdlog was built with.
+  target_compile_options(torch::${name} INTERFACE "SHELL:-idirafter \"${MEGAFOLD_TORCH}/include\"")
 endfunction()
 import_torch(c10 libc10.so)
 import_torch(cpu libtorch_cpu.so)

@@ -3,7 +3,7 @@
 add_library(megafold_flags INTERFACE)
 target_compile_options(megafold_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror -march=${MEGAFOLD_CPU_ARCH}
-    -fno-math-errno -fdiagnostics-color=auto>)
+    -fPIC -fno-math-errno -fdiagnostics-color=auto>)
 target_include_directories(megafold_flags INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR})
 target_link_libraries(megafold_flags INTERFACE Threads::Threads)
 if(MEGAFOLD_CUDA)

@@ -1,0 +1,28 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// The sub-commands, one file each. A command throws typed errors (base/errors.h); main turns them
+// into exit codes: 0 done, 2 bad usage or input, 3 corrupt data, 4 device or memory, 130
+// interrupted.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace megafold::cli {
+
+void add_cache_command(CLI::App& app);    // cache build | inspect | verify
+void add_ccd_command(CLI::App& app);      // the chemical component dictionary
+void add_train_command(CLI::App& app);    // train from a cache
+void add_predict_command(CLI::App& app);  // sample a structure from a checkpoint
+void add_report_command(CLI::App& app);   // draw a run's report.html again
+void add_parity_command(CLI::App& app);   // compare modules with golden vectors
+void add_doctor_command(CLI::App& app);   // what this machine has and lacks
+void add_version_command(CLI::App& app);
+
+/// Thrown by a command that has finished its work but must end with another code than 0
+/// (`--strict`, a failed comparison, an interrupt).
+struct ExitWith {
+  int code;
+};
+
+}  // namespace megafold::cli
