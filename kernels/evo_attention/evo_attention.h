@@ -25,7 +25,7 @@ struct EvoAttentionForward {
   // B batches; R rows or samples that share the batch's bias; H heads; Nq queries; Nk keys; head
   // width D.
   int64_t batch = 1, rows = 1, heads = 1, queries = 0, keys = 0, head_dim = 0;
-  float scale = 1.0F;         // usually 1 / sqrt(D)
+  double scale = 1.0;         // usually 1 / sqrt(D)
   DType dtype = DType::bf16;  // of q, k, v, gate, out and their gradients
   Place place = Place::cpu;
 
@@ -39,12 +39,16 @@ struct EvoAttentionForward {
   int64_t bias_batch = 0, bias_head = 0, bias_query = 0, bias_key = 1;  // element strides
 
   // Windows of atoms (algorithm 7): a batch is a window and its rows are the samples. Key j of
-  // window b is atom key_offset + b * key_step + j of key_total atoms, k and v point at atom 0
-  // (their batch stride is unused), and a key outside 0 .. key_total - 1 is masked and never read.
-  // key_total = 0: no windows.
+  // window b is atom key_offset + b * key_step + j of key_total atoms, k, v and mask point at atom
+  // 0 (their batch strides are unused; dk and dv likewise), and a key outside 0 .. key_total - 1 is
+  // masked and never read. key_total = 0: no windows.
   int64_t key_offset = 0, key_step = 0, key_total = 0;
+  // [B] the first atom of each window's keys, never decreasing, or null: key_offset + b * key_step.
+  // OpenFold 3 shifts the windows at the ends inside, so there they lie closer.
+  const int32_t* key_first = nullptr;
 
-  const uint8_t* mask = nullptr;  // [B, R, Nk], 1: may be attended; or null: every key may
+  // [B, R, Nk], 1: may be attended; or null: every key may. In windows [R, key_total].
+  const uint8_t* mask = nullptr;
   int64_t mask_batch = 0, mask_row = 0, mask_key = 1;
 
   const void* gate = nullptr;  // [B, R, Nq, H, D] before the sigmoid, or null
