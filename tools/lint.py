@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that no compiler makes: the include rule, licence headers, file sizes. Part of ./dev lint.
 
-The include rule is the table in CMakeLists.txt: a folder of src/ may include itself, the parts that its
-line names, and what those may include. Folders marked NO there, and kernels/, never include torch.
+The include rule is the table in CMakeLists.txt: a folder of src/ may include itself, the parts that
+its line names, and what those may include. Folders marked NO there, and kernels/,
+never include torch.
 """
 
 import re
