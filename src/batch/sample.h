@@ -1,0 +1,32 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a structure's record to the Batch of one visit. Everything random is drawn from
+// Random(seed, stream_id(entry), visit, purpose), so a sample is a pure function of these and of
+// the cache.
+#pragma once
+
+#include <cstdint>
+
+#include "batch/batch.h"
+#include "batch/crop.h"
+#include "batch/msa.h"
+#include "batch/structure_view.h"
+
+namespace megafold {
+
+struct BatchOptions {
+  CropOptions crop = {};
+  MsaOptions msa = {};
+};
+
+/// Crop, alignment, conformers in random motion, labels. Throws BadInput (no label), Corrupt.
+Batch make_batch(const StructureView& structure, const AlignmentSource& alignments,
+                 const BatchOptions& options, PreferredChains preferred, uint64_t seed,
+                 uint64_t visit);
+
+/// Gathers the tokens' and atoms' facts and their labels for an ascending list of tokens; no draw
+/// but the rigid motion of reference conformers (SI 2.8), one per ref_space_uid.
+Batch gather(const StructureView& structure, const std::vector<int32_t>& tokens, Random& reference);
+
+}  // namespace megafold

@@ -1,0 +1,54 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which entry a visit shows (SI 2.5.1). An element of the table is an entry, or a chain or an
+// interface of one, which the crop then prefers. Visits are drawn independently and with
+// replacement, each a pure function of (seed, visit): any visit can be asked for, in any order.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "batch/crop.h"
+#include "cache/reader.h"
+
+namespace megafold {
+
+struct SamplingElement {
+  std::string entry;
+  PreferredChains preferred;
+  double weight = 1;
+};
+
+/// Every entry once, with the same weight.
+std::vector<SamplingElement> uniform_elements(const std::vector<std::string>& entries);
+
+/// Every chain and interface of the entries with the weight of SI 2.5.1,
+///   (beta / N_clust) (3 n_protein + 3 n_nucleic + n_ligand), beta = 0.5 chain, 1 interface,
+/// where N_clust counts elements of the same cluster (an interface's is the pair of its chains').
+/// Clusters are of identical sequence or component here; homology clusters (40 % identity) are not
+/// read yet. Reads every structure once.
+std::vector<SamplingElement> weighted_elements(const CacheReader& cache,
+                                               const std::vector<std::string>& entries);
+
+/// Pairs a < b of chains with two resolved heavy atoms nearer than `distance` (5 A: the interfaces
+/// of an entry), ascending.
+std::vector<std::pair<int32_t, int32_t>> find_interfaces(const StructureView& structure,
+                                                         double distance = 5.0);
+
+class Sampler {
+ public:
+  /// Throws BadInput for an empty table or a weight that is negative or not finite.
+  Sampler(std::vector<SamplingElement> elements, uint64_t seed);
+  [[nodiscard]] const SamplingElement& at(uint64_t visit) const;
+  [[nodiscard]] const std::vector<SamplingElement>& elements() const { return elements_; }
+
+ private:
+  std::vector<SamplingElement> elements_;
+  std::vector<double> cumulative_;
+  uint64_t seed_;
+};
+
+}  // namespace megafold

@@ -1,0 +1,178 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "batch/structure_view.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/errors.h"
+
+namespace megafold {
+namespace {
+
+template <class T>
+constexpr ArrayType kArrayType = ArrayType::u8;
+template <>
+constexpr ArrayType kArrayType<int8_t> = ArrayType::i8;
+template <>
+constexpr ArrayType kArrayType<int32_t> = ArrayType::i32;
+template <>
+constexpr ArrayType kArrayType<float> = ArrayType::f32;
+
+/// Reads arrays by name and holds them to the schema: a letter of a shape has one value per record.
+class CheckedReader {
+ public:
+  CheckedReader(const Record& record, std::span<const ArraySpec> schema)
+      : record_(record), schema_(schema) {}
+
+  template <class T>
+  std::span<const T> get(std::string_view name) {
+    const auto spec = std::ranges::find(schema_, name, &ArraySpec::name);
+    const ArrayView view = record_.array(name);
+    if (view.type != kArrayType<T> || view.type != spec->type)
+      fail<Corrupt>("record {}: array {} has type {}, the schema says {}; build the cache again",
+                    record_.key(), name, static_cast<int>(view.type), static_cast<int>(spec->type));
+    check_shape(*spec, view.shape);
+    return {view.as<T>(), static_cast<size_t>(view.size())};
+  }
+  int64_t extent(char letter) const { return letters_.at(letter); }
+
+ private:
+  void check_shape(const ArraySpec& spec, const std::vector<int64_t>& shape) {
+    size_t axis = 0;
+    bool fits = true;
+    for (size_t at = 0; at < spec.shape.size() && fits; ++axis) {
+      const size_t end = std::min(spec.shape.find(',', at), spec.shape.size());
+      const std::string_view word = spec.shape.substr(at, end - at);
+      at = end + 1;
+      if (axis >= shape.size()) {
+        fits = false;
+      } else if (word[0] >= '0' && word[0] <= '9') {
+        fits = std::to_string(shape[axis]) == word;
+      } else {
+        fits = letters_.try_emplace(word[0], shape[axis]).first->second == shape[axis];
+      }
+    }
+    if (!fits || axis != shape.size())
+      fail<Corrupt>(
+          "record {}: array {} has shape [{}], the schema says [{}] with {}; build the "
+          "cache again",
+          record_.key(), spec.name, fmt::join(shape, ","), spec.shape, letters());
+  }
+  std::string letters() const {
+    std::vector<std::string> parts;
+    for (const auto& [letter, value] : letters_)
+      parts.push_back(fmt::format("{}={}", letter, value));
+    return fmt::format("{}", fmt::join(parts, " "));
+  }
+
+  const Record& record_;
+  std::span<const ArraySpec> schema_;
+  std::map<char, int64_t> letters_;
+};
+
+void check(bool good, const std::string& key, const char* what, int64_t index, int64_t value,
+           int64_t limit) {
+  if (!good)
+    fail<Corrupt>("record {}: {} of row {} is {}, the limit is {}; build the cache again", key,
+                  what, index, value, limit);
+}
+
+}  // namespace
+
+StructureView::StructureView(std::shared_ptr<const Record> record) : record_(std::move(record)) {
+  CheckedReader read(*record_, kStructureArrays);
+  residue_index = read.get<int32_t>("token_residue_index");
+  asym_id = read.get<int32_t>("token_asym_id");
+  entity_id = read.get<int32_t>("token_entity_id");
+  sym_id = read.get<int32_t>("token_sym_id");
+  restype = read.get<uint8_t>("token_restype");
+  chain = read.get<int32_t>("token_chain");
+  is_atomized = read.get<uint8_t>("token_is_atomized");
+  msa_column = read.get<int32_t>("token_msa_column");
+  atom_start = read.get<int32_t>("token_atom_start");
+  atom_count = read.get<int32_t>("token_atom_count");
+  center_atom = read.get<int32_t>("token_center_atom");
+  representative_atom = read.get<int32_t>("token_representative_atom");
+  position = read.get<float>("atom_position");
+  resolved = read.get<uint8_t>("atom_resolved");
+  element = read.get<uint8_t>("atom_element");
+  charge = read.get<int8_t>("atom_charge");
+  name = read.get<uint8_t>("atom_name");
+  ref_position = read.get<float>("atom_ref_position");
+  ref_mask = read.get<uint8_t>("atom_ref_mask");
+  ref_space_uid = read.get<int32_t>("atom_ref_space_uid");
+  bonds = read.get<int32_t>("token_bond");
+  chain_type = read.get<uint8_t>("chain_type");
+  chain_start = read.get<int32_t>("chain_token_start");
+  chain_count = read.get<int32_t>("chain_token_count");
+  try {
+    const auto meta = nlohmann::json::parse(record_->meta());
+    id = meta.at("id").get<std::string>();
+    if (const auto found = meta.find("resolution"); found != meta.end() && found->is_number())
+      resolution = found->get<double>();
+    for (const auto& entry : meta.at("chains")) {
+      ChainInfo info{.label = entry.value("label", ""), .alignment = std::nullopt};
+      if (const auto found = entry.find("alignment"); found != entry.end() && found->is_string())
+        info.alignment = found->get<std::string>();
+      chains.push_back(std::move(info));
+    }
+  } catch (const nlohmann::json::exception& error) {
+    fail<Corrupt>("record {}: its meta cannot be read ({}); build the cache again", key(),
+                  error.what());
+  }
+  check_indices();
+}
+
+void StructureView::check_indices() const {
+  const int64_t N = num_tokens(), A = num_atoms(), C = num_chains();
+  check(std::ssize(chains) == C, key(), "number of chains in meta", 0, std::ssize(chains), C);
+  int64_t next = 0;
+  for (size_t c = 0; c < static_cast<size_t>(C); ++c) {
+    const auto row = static_cast<int64_t>(c);
+    check(chain_start[c] == next && chain_count[c] >= 0, key(), "first token", row, chain_start[c],
+          next);
+    next += chain_count[c];
+    check(chain_type[c] <= static_cast<int>(ChainType::ligand), key(), "type", row, chain_type[c],
+          static_cast<int>(ChainType::ligand));
+  }
+  check(next == N, key(), "sum of chain lengths", C, next, N);
+  next = 0;
+  for (size_t t = 0; t < static_cast<size_t>(N); ++t) {
+    const auto row = static_cast<int64_t>(t);
+    check(chain[t] >= 0 && chain[t] < C, key(), "chain", row, chain[t], C);
+    const auto c = static_cast<size_t>(chain[t]);
+    check(row >= chain_start[c] && row < chain_start[c] + chain_count[c], key(), "chain", row,
+          chain[t], C);
+    check(restype[t] < kNumRestypes, key(), "restype", row, restype[t], kNumRestypes);
+    check(atom_start[t] == next && atom_count[t] > 0, key(), "first atom", row, atom_start[t],
+          next);
+    next += atom_count[t];
+    check(center_atom[t] >= atom_start[t] && center_atom[t] < next, key(), "centre atom", row,
+          center_atom[t], next);
+    check(representative_atom[t] == -1 ||
+              (representative_atom[t] >= atom_start[t] && representative_atom[t] < next),
+          key(), "representative atom", row, representative_atom[t], next);
+    check(msa_column[t] >= -1, key(), "alignment column", row, msa_column[t], -1);
+  }
+  check(next == A, key(), "number of atoms of all tokens", N, next, A);
+  for (size_t b = 0; b < bonds.size(); ++b)
+    check(bonds[b] >= 0 && bonds[b] < N, key(), "bonded token", static_cast<int64_t>(b / 2),
+          bonds[b], N);
+}
+
+AlignmentView::AlignmentView(std::shared_ptr<const Record> record) : record_(std::move(record)) {
+  CheckedReader read(*record_, kAlignmentArrays);
+  msa = read.get<uint8_t>("msa");
+  deletion = read.get<uint8_t>("deletion");
+  profile = read.get<float>("profile");
+  deletion_mean = read.get<float>("deletion_mean");
+  rows = read.extent('S');
+  columns = read.extent('L');
+  check(rows >= 1, key(), "number of alignment rows", 0, rows, 1);
+}
+
+}  // namespace megafold
