@@ -47,6 +47,8 @@ endfunction()
 import_torch(c10 libc10.so)
 import_torch(cpu libtorch_cpu.so)
 target_link_libraries(torch::cpu INTERFACE torch::c10)
+# The OpenMP that ATen uses: one pool of threads for its operators and for our CPU kernels.
+import_torch(gomp libgomp.so.1)
 if(MEGAFOLD_CUDA)
   find_package(CUDAToolkit REQUIRED)
   import_torch(c10_cuda libc10_cuda.so)
