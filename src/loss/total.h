@@ -1,0 +1,33 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// The loss of a training step (af3-facts 10.1, 10.2, 10.4; SI 3.7.1, 4.4, eq. 15).
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include "batch/batch.h"
+#include "model/config.h"
+#include "model/model.h"
+
+namespace megafold {
+
+struct LossWeights {
+  double diffusion = 4;
+  double smooth_lddt = 1;  // within the diffusion loss; 0 in the fine-tuning stages
+  double distogram = 0.03;
+};
+
+struct TrainingLosses {
+  at::Tensor total;          // scalar, with gradient; the rest is detached
+  at::Tensor diffusion_mse;  // [S] lambda(t) * L_mse, before its weight in the total
+  at::Tensor trivial_mse;    // [S] the same of D = c_skip * x_noisy on the same draws
+  at::Tensor smooth_lddt;    // scalar: 1 - smooth lDDT, mean over the samples
+  at::Tensor distogram;      // scalar
+};
+
+/// Throws BadInput when no atom of the batch is resolved.
+TrainingLosses training_losses(const TrainingOutput& output, const Batch& batch,
+                               const LossWeights& weights);
+
+}  // namespace megafold

@@ -1,0 +1,86 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "model/config.h"
+
+#include "base/errors.h"
+
+namespace megafold {
+
+std::string_view dialect_name(Dialect dialect) {
+  switch (dialect) {
+    case Dialect::alphafold3:
+      return "alphafold3";
+    case Dialect::openfold3:
+      return "openfold3";
+    case Dialect::protenix:
+      return "protenix";
+  }
+  return "?";
+}
+
+Dialect parse_dialect(std::string_view name) {
+  for (const Dialect dialect : {Dialect::alphafold3, Dialect::openfold3, Dialect::protenix})
+    if (name == dialect_name(dialect)) return dialect;
+  fail<BadInput>("dialect '{}' is unknown: alphafold3, openfold3 or protenix", name);
+}
+
+Conventions conventions_of(Dialect dialect) {
+  if (dialect != Dialect::protenix)
+    fail<Unsupported>(
+        "dialect {}: its atom windows, conditioning and heads are not in this version; use "
+        "protenix",
+        dialect_name(dialect));
+  return Conventions{};
+}
+
+ModelConfig ModelConfig::preset(std::string_view name) {
+  ModelConfig c;
+  if (name == "initial") return c;
+  if (name != "demo" && name != "tiny")
+    fail<BadInput>("model preset '{}' is unknown: initial, demo or tiny", name);
+  c.c_s = 96, c.c_z = 32, c.c_m = 24;
+  c.c_atom = 32, c.c_atompair = 8;
+  c.c_token_input = 64, c.c_token = 128;
+  c.atom_blocks = 2, c.atom_heads = 4;
+  c.msa_blocks = 1, c.msa_rows = 32, c.msa_heads = 4, c.outer_product_width = 8;
+  c.pairformer_blocks = 2, c.single_heads = 4;
+  c.triangle_multiplication_width = 32;
+  c.triangle_attention_heads = 2, c.triangle_attention_width = 16;
+  c.transition_factor = 2;
+  c.diffusion_blocks = 4, c.diffusion_heads = 4, c.fourier_width = 64;
+  c.diffusion_samples = 8, c.max_cycles = 1;
+  if (name == "tiny") {
+    c.c_s = 24, c.c_z = 16, c.c_m = 8, c.c_atom = 16, c.c_atompair = 4;
+    c.c_token_input = 16, c.c_token = 24;
+    c.atom_blocks = 1, c.pairformer_blocks = 1, c.diffusion_blocks = 1;
+    c.triangle_multiplication_width = 16, c.triangle_attention_width = 8;
+    c.fourier_width = 16, c.diffusion_samples = 2, c.max_cycles = 2, c.sampler_steps = 4;
+  }
+  return c;
+}
+
+void ModelConfig::validate() const {
+  visit_model_config(*this, [](const char* key, auto value, double min, double max, const char*) {
+    // Written so that NaN fails.
+    if (!(static_cast<double>(value) >= min && static_cast<double>(value) <= max))
+      fail<BadInput>("model.{} is {}: it must be between {} and {}", key, value, min, max);
+  });
+  const auto divides = [](const char* heads, int64_t n, const char* width, int64_t c) {
+    if (c % n != 0)
+      fail<BadInput>("model.{} is {}: it must divide model.{}, which is {}", heads, n, width, c);
+  };
+  divides("atom_heads", atom_heads, "c_atom", c_atom);
+  divides("single_heads", single_heads, "c_s", c_s);
+  divides("diffusion_heads", diffusion_heads, "c_token", c_token);
+  if (template_blocks > 0)
+    fail<Unsupported>(
+        "model.template_blocks is {}: the template embedder is not in this version; set 0",
+        template_blocks);
+  if (confidence_blocks > 0)
+    fail<Unsupported>(
+        "model.confidence_blocks is {}: the confidence head is not in this version; set 0",
+        confidence_blocks);
+  (void)conventions_of(dialect);
+}
+
+}  // namespace megafold

@@ -1,0 +1,51 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// AlphaFold 3 exists in three dialects (docs/numerics.md): the supplement as Protenix reads it,
+// OpenFold 3, and the released code. A Conventions says, for every place where they differ, which
+// function the model is. A module reads its rows once, at construction; no forward asks for a peer.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace megafold {
+
+enum class Dialect { alphafold3, openfold3, protenix };
+
+std::string_view dialect_name(Dialect dialect);
+/// Throws BadInput with the three names when `name` is none of them.
+Dialect parse_dialect(std::string_view name);
+
+struct Conventions {
+  Dialect dialect = Dialect::protenix;
+
+  // Triangle attention around the ending node: the bias is b_ki (SI), else b_ik.
+  bool ending_bias_transposed = true;
+  // Diffusion transformer: LN(z) in each block (SI), else once for the stack.
+  bool pair_norm_per_block = true;
+  // Diffusion conditioning: relative positions are projected to c_z before they join z (SI), else
+  // they join as 139 raw one-hots.
+  bool conditioning_projects_positions = true;
+  // Keys of the atom attention: AdaLN_kv on AdaLN_a's output, else on the raw atoms.
+  bool atom_keys_normed_twice = true;
+  // Windows of keys that reach over an end of the atoms: zeros, masked; else the window shifts in.
+  bool atom_windows_padded = true;
+  // ref_mask multiplies the atom's features.
+  bool ref_mask_multiplies = true;
+  // Width of the element's one-hot and the class of hydrogen (Z = 1).
+  int num_elements = 128;
+  int element_of_hydrogen = 0;
+  // z_init is made from s_init, else from s_inputs.
+  bool pair_init_from_single = true;
+  // Distogram: one Linear with a bias, then logits + logits^T (the bias counts twice).
+  bool distogram_bias = true;
+  // The last level of the sampler's schedule is 0, else sigma_data * s_min.
+  bool schedule_ends_at_zero = true;
+};
+
+/// The rows of one dialect. Throws Unsupported, with the reason, for a dialect whose modules are
+/// not all there yet.
+Conventions conventions_of(Dialect dialect);
+
+}  // namespace megafold

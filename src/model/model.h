@@ -1,0 +1,74 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// The AlphaFold 3 model (Algorithm 1). N tokens, A atoms, S diffusion samples.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "batch/batch.h"
+#include "model/config.h"
+#include "model/parameters.h"
+
+namespace megafold {
+
+struct TrunkOutput {
+  at::Tensor s_inputs;  // [N, c_s_inputs]
+  at::Tensor s;         // [N, c_s]
+  at::Tensor z;         // [N, N, c_z]
+};
+
+struct TrainOptions {
+  uint64_t seed = 0;    // with the batch's id and visit it fixes every draw
+  int64_t cycles = 0;   // passes of the trunk; 0: drawn from 1 .. max_cycles
+  int64_t samples = 0;  // diffusion samples; 0: the config's
+  bool dropout = true;
+};
+
+/// What a training step's losses need (loss/total.h).
+struct TrainingOutput {
+  at::Tensor distogram_logits;  // [N, N, bins]
+  at::Tensor x_true;            // [S, A, 3] the truth, each copy in its own place, Angstrom
+  at::Tensor x_noisy;           // [S, A, 3]
+  at::Tensor x_denoised;        // [S, A, 3]
+  at::Tensor t_hat;             // [S] noise level, Angstrom
+  int64_t cycles = 0;           // passes of the trunk that were made
+};
+
+struct SampleOptions {
+  uint64_t seed = 0;
+  int64_t samples = 1;
+  int64_t steps = 0;   // 0: the config's
+  int64_t cycles = 0;  // 0: the config's max_cycles
+};
+
+/// Built on the CPU in f32 from a seed alone; parameters().to() moves it. A batch must be on the
+/// model's device (Batch::to); its f32 arrays are cast to the model's dtype. All methods throw
+/// BadInput that names the array, the shape expected and the one met.
+class Model {
+ public:
+  Model(const ModelConfig& config, uint64_t seed);
+  ~Model();
+  Model(Model&&) noexcept;
+  Model& operator=(Model&&) noexcept;
+
+  [[nodiscard]] const ModelConfig& config() const;
+  [[nodiscard]] Parameters& parameters();
+  [[nodiscard]] const Parameters& parameters() const;
+
+  /// Trunk with recycling (the gradient flows through the last cycle only), then every diffusion
+  /// sample in one pass of the diffusion module.
+  [[nodiscard]] TrainingOutput forward_train(const Batch& batch, const TrainOptions& options) const;
+
+  /// Structures by Algorithm 18, without gradients: [samples, A, 3], Angstrom.
+  [[nodiscard]] at::Tensor sample(const Batch& batch, const SampleOptions& options) const;
+
+ private:
+  struct Modules;
+  std::unique_ptr<Modules> modules_;
+};
+
+}  // namespace megafold
