@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/parameters.h"
 
+#include <c10/core/GradMode.h>
+
 #include <cmath>
 
 #include "base/errors.h"
@@ -49,7 +51,7 @@ const Parameters::Entry* Parameters::find(std::string_view name) const {
 void Parameters::to(const at::Device& device, at::ScalarType dtype) {
   for (Entry& entry : entries_) {
     entry.tensor.mutable_grad().reset();
-    at::NoGradGuard no_grad;
+    c10::NoGradGuard no_grad;
     entry.tensor.set_data(entry.tensor.detach().to(device, dtype));
   }
 }
@@ -60,7 +62,7 @@ void Parameters::load(std::string_view name, const at::Tensor& value) {
   if (entry->tensor.sizes() != value.sizes())
     fail<BadInput>("tensor '{}': the model's shape is {}, the file's is {}", name,
                    shape_text(entry->tensor.sizes()), shape_text(value.sizes()));
-  at::NoGradGuard no_grad;
+  c10::NoGradGuard no_grad;
   entry->tensor.copy_(value);
 }
 

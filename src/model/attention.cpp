@@ -1,0 +1,59 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "model/attention.h"
+
+#include "ops/evo_attention.h"
+
+namespace megafold {
+namespace {
+
+/// The two halves of a projection, [1, R, N, H, D] each.
+std::pair<at::Tensor, at::Tensor> project(const at::Tensor& x, const at::Tensor& weight,
+                                          int64_t heads) {
+  const int64_t width = weight.size(0) / (2 * heads);
+  const at::Tensor both = at::linear(x, weight).view({1, x.size(0), x.size(1), 2, heads, width});
+  auto halves = both.unbind(3);
+  return {std::move(halves[0]), std::move(halves[1])};
+}
+
+at::Tensor add_bias(const at::Tensor& q, const at::Tensor& bias) {
+  return bias.defined() ? q + bias.view({q.size(3), q.size(4)}) : q;
+}
+
+}  // namespace
+
+Attention::Attention(const Scope& scope, int64_t channels, int64_t num_heads, int64_t head_width,
+                     bool with_query_bias, Init final)
+    : heads(num_heads) {
+  const int64_t width = num_heads * head_width;
+  query_gate = scope.parameter("query_gate", {2 * width, channels}, {kLecun.of(width), kZeros});
+  key_value = scope.parameter("key_value", {2 * width, channels}, {kLecun});
+  if (with_query_bias) query_bias = scope.parameter("query_bias", {width}, {kZeros});
+  out = scope.parameter("out", {channels, width}, {final});
+}
+
+at::Tensor Attention::operator()(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bias,
+                                 const at::Tensor& mask) const {
+  const auto [q, g] = project(x, query_gate, heads);
+  const auto [k, v] = project(y, key_value, heads);
+  const at::Tensor mask_row = mask.defined() ? mask.unsqueeze(0) : mask;
+  return at::linear(
+      ops::evo_attention(add_bias(q, query_bias), k, v, bias.unsqueeze(0), mask_row, g)
+          .squeeze(0)
+          .flatten(-2),
+      out);
+}
+
+at::Tensor Attention::windowed(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bias,
+                               const at::Tensor& mask) const {
+  const auto [q, g] = project(x, query_gate, heads);
+  const auto [k, v] = project(y, key_value, heads);
+  const at::Tensor mask_row = mask.defined() ? mask.unsqueeze(0) : mask;
+  return at::linear(
+      ops::atom_attention(add_bias(q, query_bias), k, v, bias.unsqueeze(0), mask_row, g)
+          .squeeze(0)
+          .flatten(-2),
+      out);
+}
+
+}  // namespace megafold

@@ -1,0 +1,44 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "model/diffusion_transformer.h"
+
+namespace megafold {
+
+DiffusionTransformer::DiffusionTransformer(const Scope& scope, const Conventions& conventions,
+                                           ConditionedAttention::Over what, int64_t num_blocks,
+                                           int64_t c_a, int64_t c_s, int64_t c_z, int64_t num_heads)
+    : over(what), heads(num_heads) {
+  for (int64_t i = 0; i < num_blocks; ++i) {
+    const Scope block = scope / "blocks" / i;
+    blocks.push_back(
+        {ConditionedAttention(block / "attention_pair_bias", conventions, what, c_a, c_s, heads),
+         (block / "attention_pair_bias").parameter("norm_z", {c_z}, {kOnes}),
+         (block / "attention_pair_bias").parameter("bias", {heads, c_z}, {kLecun}),
+         ConditionedTransition(block / "conditioned_transition", c_a, c_s, /*factor=*/2)});
+  }
+}
+
+std::vector<at::Tensor> DiffusionTransformer::pair_biases(const at::Tensor& z) const {
+  std::vector<at::Tensor> weights;
+  for (const Block& block : blocks) weights.push_back(block.bias * block.norm_z);
+  const at::Tensor x = normalize(z).view({-1, z.size(-1)});
+  auto shape = z.sizes().vec();
+  shape.pop_back();
+  shape.insert(shape.begin(), {static_cast<int64_t>(blocks.size()), heads});
+  auto biases = at::mm(at::cat(weights), x.t()).view(shape).unbind(0);
+  if (over == ConditionedAttention::atoms)
+    for (at::Tensor& bias : biases) bias = bias.transpose(0, 1);
+  return biases;
+}
+
+at::Tensor DiffusionTransformer::operator()(at::Tensor a, const at::Tensor& s,
+                                            const std::vector<at::Tensor>& biases,
+                                            const at::Tensor& mask) const {
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    a = a + blocks[i].attention(a, s, biases[i], mask);
+    a = a + blocks[i].transition(a, s);
+  }
+  return a;
+}
+
+}  // namespace megafold

@@ -1,0 +1,52 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "model/msa_module.h"
+
+#include <numbers>
+
+namespace megafold {
+
+at::Tensor msa_features(const at::Tensor& msa, const at::Tensor& deletion) {
+  return at::cat({at::one_hot(msa, 32).to(deletion.scalar_type()),
+                  deletion.gt(0).to(deletion.scalar_type()).unsqueeze(-1),
+                  (at::atan(deletion / 3) * (2 / std::numbers::pi)).unsqueeze(-1)},
+                 -1);
+}
+
+MsaModule::MsaModule(const Scope& scope, const Conventions& conventions, const ModelConfig& c,
+                     int64_t c_s_inputs)
+    : dropout(c.msa_dropout),
+      embed(scope / "embed", 34, c.c_m),
+      embed_single(scope / "embed_single", c_s_inputs, c.c_m) {
+  for (int64_t i = 0; i < c.msa_blocks; ++i) {
+    const Scope block = scope / "blocks" / i;
+    blocks.push_back(
+        {OuterProductMean(block / "outer_product_mean", c.c_m, c.c_z, c.outer_product_width),
+         {},
+         {},
+         PairStack(block / "pair_stack", conventions, PairSizes::of(c))});
+    if (i + 1 == c.msa_blocks) continue;
+    blocks.back().averaging.emplace(block / "averaging", c.c_m, c.c_z, c.msa_heads,
+                                    c.msa_head_width);
+    blocks.back().transition.emplace(block / "msa_transition", c.c_m, c.transition_factor);
+  }
+}
+
+at::Tensor MsaModule::operator()(const at::Tensor& features, const at::Tensor& s_inputs,
+                                 at::Tensor z, const at::Tensor& msa_mask,
+                                 const at::Tensor& token_mask, const at::Tensor& pair_mask,
+                                 Dropout& drop) const {
+  if (blocks.empty()) return z;
+  at::Tensor m = embed(features) + embed_single(s_inputs);
+  for (const Block& block : blocks) {
+    z = z + block.outer_product_mean(m, msa_mask);
+    if (block.averaging) {
+      m = m + drop.rowwise((*block.averaging)(m, z, token_mask), dropout);
+      m = m + (*block.transition)(m);
+    }
+    z = block.pair(z, pair_mask, drop);
+  }
+  return z;
+}
+
+}  // namespace megafold

@@ -1,0 +1,61 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "model/pairformer.h"
+
+namespace megafold {
+
+PairSizes PairSizes::of(const ModelConfig& c) {
+  return {c.c_z,
+          c.triangle_multiplication_width,
+          c.triangle_attention_heads,
+          c.triangle_attention_width,
+          c.transition_factor,
+          c.pair_dropout};
+}
+
+PairStack::PairStack(const Scope& scope, const Conventions& conventions, const PairSizes& sizes)
+    : dropout(sizes.dropout),
+      multiplication_out(scope / "triangle_multiplication_out", TriangleMultiplication::outgoing,
+                         sizes.c_z, sizes.multiplication_width),
+      multiplication_in(scope / "triangle_multiplication_in", TriangleMultiplication::incoming,
+                        sizes.c_z, sizes.multiplication_width),
+      attention_start(scope / "triangle_attention_start", conventions, TriangleAttention::starting,
+                      sizes.c_z, sizes.attention_heads, sizes.attention_width),
+      attention_end(scope / "triangle_attention_end", conventions, TriangleAttention::ending,
+                    sizes.c_z, sizes.attention_heads, sizes.attention_width),
+      transition(scope / "pair_transition", sizes.c_z, sizes.transition_factor) {}
+
+at::Tensor PairStack::operator()(at::Tensor z, const at::Tensor& mask, Dropout& drop) const {
+  z = z + drop.rowwise(multiplication_out(z, mask), dropout);
+  z = z + drop.rowwise(multiplication_in(z, mask), dropout);
+  z = z + drop.rowwise(attention_start(z, mask), dropout);
+  z = z + drop.columnwise(attention_end(z, mask), dropout);
+  return z + transition(z);
+}
+
+PairformerBlock::PairformerBlock(const Scope& scope, const Conventions& conventions,
+                                 const PairSizes& sizes, int64_t c_s, int64_t single_heads)
+    : pair(scope, conventions, sizes),
+      attention(scope / "attention_pair_bias", c_s, sizes.c_z, single_heads),
+      transition(scope / "single_transition", c_s, /*factor=*/4) {}
+
+void PairformerBlock::operator()(at::Tensor& s, at::Tensor& z, const at::Tensor& token_mask,
+                                 const at::Tensor& pair_mask, Dropout& drop) const {
+  z = pair(z, pair_mask, drop);
+  s = s + attention(s, z, token_mask);
+  s = s + transition(s);
+}
+
+PairformerStack::PairformerStack(const Scope& scope, const Conventions& conventions,
+                                 const PairSizes& sizes, int64_t c_s, int64_t single_heads,
+                                 int64_t num_blocks) {
+  for (int64_t i = 0; i < num_blocks; ++i)
+    blocks.emplace_back(scope / "blocks" / i, conventions, sizes, c_s, single_heads);
+}
+
+void PairformerStack::operator()(at::Tensor& s, at::Tensor& z, const at::Tensor& token_mask,
+                                 const at::Tensor& pair_mask, Dropout& drop) const {
+  for (const PairformerBlock& block : blocks) block(s, z, token_mask, pair_mask, drop);
+}
+
+}  // namespace megafold

@@ -1,0 +1,53 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "model/primitives.h"
+
+#include "base/errors.h"
+
+namespace megafold {
+
+Linear Linear::with_bias(const Scope& scope, int64_t in, int64_t out, Init init,
+                         double bias_value) {
+  Linear linear(scope, in, out, init);
+  linear.bias = scope.parameter("bias", {out}, {{Init::constant, bias_value}});
+  return linear;
+}
+
+LayerNorm::LayerNorm(const Scope& scope, int64_t channels, Affine affine) : width(channels) {
+  if (affine != none) weight = scope.parameter("weight", {channels}, {kOnes});
+  if (affine == scale_and_offset) bias = scope.parameter("bias", {channels}, {kZeros});
+}
+
+at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
+  return at::layer_norm(x, {width}, weight, bias);
+}
+
+at::Tensor normalize(const at::Tensor& x) {
+  return at::layer_norm(x, {x.size(-1)});
+}
+
+at::Tensor Dropout::shared(const at::Tensor& x, double rate, int64_t dimension) {
+  if (!on_ || rate == 0) return x;
+  auto shape = x.sizes().vec();
+  shape[static_cast<size_t>(x.dim() + dimension)] = 1;
+  at::Tensor mask = at::empty(shape, at::kFloat);
+  const auto threshold = static_cast<uint64_t>(rate * 0x1p32);
+  const auto keep = static_cast<float>(1 / (1 - rate));
+  float* const out = mask.data_ptr<float>();
+  for (int64_t i = 0; i < mask.numel(); ++i) out[i] = random_.next_u32() < threshold ? 0.0F : keep;
+  return x * mask.to(x.options());
+}
+
+void expect_shape(std::string_view module, std::string_view name, const at::Tensor& tensor,
+                  at::IntArrayRef expected) {
+  if (!tensor.defined())
+    fail<BadInput>("{}: {} is missing, [{}] was expected", module, name, fmt::join(expected, ", "));
+  bool equal = tensor.dim() == static_cast<int64_t>(expected.size());
+  for (size_t i = 0; equal && i < expected.size(); ++i)
+    equal = expected[i] < 0 || tensor.size(static_cast<int64_t>(i)) == expected[i];
+  if (!equal)
+    fail<BadInput>("{}: {} has shape [{}], [{}] was expected (-1: any)", module, name,
+                   fmt::join(tensor.sizes(), ", "), fmt::join(expected, ", "));
+}
+
+}  // namespace megafold

@@ -1,0 +1,71 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// The two layers that every algorithm is made of, shape checks, and dropout.
+//
+// Shape legend of this folder: a name ends in its dimensions. N (I, J, K) tokens, A atoms, S
+// diffusion samples, M rows of the alignment, W windows of atoms (of Q = 32 queries and K = 128
+// keys), H heads, C, D channels.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <string_view>
+
+#include "base/philox.h"
+#include "model/parameters.h"
+
+namespace megafold {
+
+/// y = x W^T + b. Without a bias this is the supplement's LinearNoBias.
+struct Linear {
+  at::Tensor weight, bias;
+
+  Linear() = default;
+  Linear(const Scope& scope, int64_t in, int64_t out, Init init = kLecun)
+      : weight(scope.parameter("weight", {out, in}, {init})) {}
+  /// With a bias that starts at `bias_value`.
+  static Linear with_bias(const Scope& scope, int64_t in, int64_t out, Init init,
+                          double bias_value = 0);
+
+  at::Tensor operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+};
+
+/// Layer normalisation of the last dimension, eps = 1e-5.
+struct LayerNorm {
+  enum Affine { scale_and_offset, scale_only, none };
+  int64_t width = 0;
+  at::Tensor weight, bias;
+
+  LayerNorm() = default;
+  LayerNorm(const Scope& scope, int64_t channels, Affine affine = scale_and_offset);
+
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+/// x / std(x) without scale and offset.
+at::Tensor normalize(const at::Tensor& x);
+
+/// Dropout with masks from a counter-based stream, so that a step's masks depend on the seed, the
+/// sample and the visit alone. The default object drops nothing.
+class Dropout {
+ public:
+  Dropout() = default;
+  explicit Dropout(Random random) : random_(random), on_(true) {}
+
+  /// `x` [.., I, J, C] with one mask along dimension -3: rows share it (af3-facts 12.4).
+  at::Tensor rowwise(const at::Tensor& x, double rate) { return shared(x, rate, -3); }
+  /// One mask along dimension -2: columns share it.
+  at::Tensor columnwise(const at::Tensor& x, double rate) { return shared(x, rate, -2); }
+
+ private:
+  at::Tensor shared(const at::Tensor& x, double rate, int64_t dimension);
+  Random random_{0, 0, 0, Purpose::dropout};
+  bool on_ = false;
+};
+
+/// Throws BadInput with the name, the shape met and the shape expected (-1: any extent).
+void expect_shape(std::string_view module, std::string_view name, const at::Tensor& tensor,
+                  at::IntArrayRef expected);
+
+}  // namespace megafold
