@@ -54,6 +54,9 @@ if(MEGAFOLD_CUDA)
   import_torch(c10_cuda libc10_cuda.so)
   import_torch(cuda libtorch_cuda.so)
   target_link_libraries(torch::cuda INTERFACE torch::cpu torch::c10_cuda CUDA::cudart)
+  # Nothing refers to libtorch_cuda.so by name: its operators register themselves when it is loaded. Its
+  # own needs (cuBLAS, cuDNN ...) are found beside it when the program starts, not when it is linked.
+  target_link_options(torch::cuda INTERFACE LINKER:--no-as-needed LINKER:--allow-shlib-undefined)
 endif()
 
 # libtorch_cpu.so of this wheel needs libcudart.so.13 and libcupti.so.13, also where there is no GPU.
