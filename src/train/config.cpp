@@ -1,0 +1,357 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "train/config.h"
+
+#include <fmt/ranges.h>
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/errors.h"
+#include "base/publish.h"
+
+namespace megafold {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+/// A value met in a file or in an override, and where.
+struct Given {
+  std::string key;
+  YAML::Node node;
+  std::string where;
+};
+
+/// Edits (insert, delete, replace) from one word to another.
+size_t distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row.back();
+}
+
+[[noreturn]] void fail_unknown(const Given& given, const std::vector<ConfigField>& fields) {
+  std::vector<std::string> inside;
+  for (const ConfigField& field : fields)
+    if (field.key.starts_with(given.key + ".")) inside.push_back(field.key);
+  if (!inside.empty())
+    fail<BadInput>("{}: {} is a section; it holds {}", given.where, given.key,
+                   fmt::join(inside, ", "));
+  const auto nearest = std::ranges::min_element(
+      fields, {}, [&](const ConfigField& field) { return distance(field.key, given.key); });
+  fail<BadInput>("{}: there is no key {}; the nearest is {} ({})", given.where, given.key,
+                 nearest->key, nearest->meaning);
+}
+
+std::string text_of(const YAML::Node& node) {
+  YAML::Emitter emitter;
+  emitter << YAML::Flow << node;
+  return emitter.c_str();
+}
+
+/// Puts the value into the config, or throws saying what is wanted.
+void assign(const ConfigField& field, const Given& given) {
+  const auto refuse = [&]() {
+    fail<BadInput>("{}: {} is {}: {} is needed ({})", given.where, field.key, text_of(given.node),
+                   field.wanted(), field.meaning);
+  };
+  try {
+    std::visit(
+        [&](auto* target) {
+          using T = std::remove_pointer_t<decltype(target)>;
+          if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+            if (!given.node.IsSequence()) refuse();
+            *target = given.node.as<T>();
+          } else {
+            if (!given.node.IsScalar()) refuse();
+            const T value = given.node.as<T>();
+            if constexpr (std::is_same_v<T, std::string>) {
+              if (!field.choices.empty() &&
+                  std::ranges::find(field.choices, value) == field.choices.end())
+                refuse();
+            } else if constexpr (!std::is_same_v<T, bool>) {
+              // Written so that NaN is refused.
+              const auto number = static_cast<double>(value);
+              if (!(number >= field.min && number <= field.max)) refuse();
+            }
+            *target = value;
+          }
+        },
+        field.value);
+  } catch (const YAML::Exception&) {
+    refuse();
+  }
+}
+
+void collect(const YAML::Node& node, const std::string& prefix, const std::string& file,
+             const std::set<std::string>& leaves, std::vector<Given>& all) {
+  for (const auto& item : node) {
+    const auto where = fmt::format("{}:{}", file, item.first.Mark().line + 1);
+    const std::string key = prefix + item.first.as<std::string>();
+    if (item.second.IsMap() && !leaves.contains(key)) {
+      collect(item.second, key + ".", file, leaves, all);
+    } else if (!item.second.IsNull() || leaves.contains(key)) {
+      all.push_back({key, item.second, where});
+    }
+  }
+}
+
+std::vector<Given> read_yaml(const fs::path& file, const std::set<std::string>& leaves) {
+  std::vector<Given> all;
+  const std::string text = read_file(file);
+  if (text.find('\0') != std::string::npos)
+    fail<BadInput>("{}: binary data, a YAML file was expected", file.string());
+  try {
+    const YAML::Node root = YAML::Load(text);
+    if (root.IsNull()) return all;
+    if (!root.IsMap())
+      fail<BadInput>("{}: keys with values were expected, as in 'seed: 1'", file.string());
+    collect(root, "", file.string(), leaves, all);
+  } catch (const YAML::Exception& error) {
+    fail<BadInput>("{}:{}: this is not YAML: {}", file.string(), error.mark.line + 1, error.msg);
+  }
+  std::map<std::string, std::string> seen;
+  for (const Given& given : all)
+    if (const auto [first, is_new] = seen.try_emplace(given.key, given.where); !is_new)
+      fail<BadInput>("{}: {} stands a second time, first at {}", given.where, given.key,
+                     first->second);
+  return all;
+}
+
+Given parse_override(const std::string& text) {
+  const size_t equals = text.find('=');
+  const std::string where = "--set " + text;
+  if (equals == std::string::npos || equals == 0)
+    fail<BadInput>("{}: key=value was expected, as in --set training.steps=100", where);
+  try {
+    return {text.substr(0, equals), YAML::Load(text.substr(equals + 1)), where};
+  } catch (const YAML::Exception& error) {
+    fail<BadInput>("{}: the value is not YAML: {}", where, error.msg);
+  }
+}
+
+const json* find_path(const json& object, std::string_view key) {
+  const json* at = &object;
+  while (!key.empty()) {
+    const size_t dot = std::min(key.find('.'), key.size());
+    const auto found = at->find(std::string(key.substr(0, dot)));
+    if (found == at->end()) return nullptr;
+    at = &*found;
+    key.remove_prefix(std::min(dot + 1, key.size()));
+  }
+  return at;
+}
+
+}  // namespace
+
+json ConfigField::json() const {
+  return std::visit([](const auto* at) { return nlohmann::json(*at); }, value);
+}
+
+std::string ConfigField::wanted() const {
+  if (!choices.empty()) return fmt::format("one of {}", fmt::join(choices, ", "));
+  if (std::holds_alternative<int64_t*>(value))
+    return fmt::format("an integer between {} and {}", static_cast<int64_t>(min),
+                       static_cast<int64_t>(max));
+  if (std::holds_alternative<double*>(value))
+    return fmt::format("a number between {} and {}", min, max);
+  if (std::holds_alternative<bool*>(value)) return "true or false";
+  if (std::holds_alternative<std::string*>(value)) return "a text";
+  return "a list, as in [1ubq, 2q2k],";
+}
+
+std::vector<ConfigField> config_fields(TrainConfig& c) {
+  std::vector<ConfigField> fields;
+  constexpr bool kFree = true;
+  const auto number = [&](std::string key, auto& value, double min, double max, std::string meaning,
+                          bool free = false) {
+    fields.push_back({std::move(key), &value, min, max, {}, free, std::move(meaning)});
+  };
+  const auto word = [&](std::string key, auto& value, std::vector<std::string> choices,
+                        std::string meaning, bool free = false) {
+    fields.push_back({std::move(key), &value, 0, 0, std::move(choices), free, std::move(meaning)});
+  };
+  constexpr double kMany = 1e15;
+  number("seed", c.seed, 0, kMany, "every draw of the run follows from it");
+  word("device", c.device, {"cpu", "cuda"}, "where the model is trained", kFree);
+  number("threads", c.threads, 0, 1024, "threads of the model on the CPU; 0: one per core");
+  word("run", c.run, {}, "folder of the run: checkpoint, metrics, events, report", kFree);
+
+  word("data.cache", c.data.cache, {}, "folder that `megafold cache build` made", kFree);
+  word("data.entries", c.data.entries, {}, "entries to train on; []: all of the cache");
+  word("data.sampling", c.data.sampling, {"uniform", "weighted"},
+       "entries alike, or chains and interfaces weighted as SI 2.5.1");
+  number("data.threads", c.data.threads, 1, 256, "threads that make samples", kFree);
+  number("data.queue", c.data.queue, 1, 4096, "samples ready or in the making, at most", kFree);
+  word("data.on_error", c.data.on_error, {"stop", "skip"},
+       "a sample that cannot be made ends the run, or is skipped, counted and listed", kFree);
+  auto& crop = c.batch.crop;
+  number("data.crop.tokens", crop.tokens, 1, 100000, "tokens of a sample, at most");
+  number("data.crop.atoms", crop.atoms, 0, 10000000, "atoms of a sample, at most; 0: any number");
+  number("data.crop.contiguous", crop.contiguous, 0, 1, "share of contiguous crops");
+  number("data.crop.spatial", crop.spatial, 0, 1, "share of spatial crops");
+  number("data.crop.spatial_interface", crop.spatial_interface, 0, 1,
+         "share of spatial crops at an interface");
+  number("data.msa.max_rows", c.batch.msa.max_rows, 1, 65536,
+         "alignment rows of a sample, at most");
+  word("data.msa.draw_rows", c.batch.msa.draw_rows, {},
+       "cut each alignment to k ~ U{1..n} random rows (SI 2.2), else take the first");
+
+  word("model.preset", c.model_preset, {"initial", "demo", "tiny"},
+       "sizes that hold where no other key of the model is given");
+  visit_model_config(
+      c.model, [&](const char* key, auto& value, double min, double max, const char* meaning) {
+        number(std::string("model.") + key, value, min, max, meaning);
+      });
+
+  number("loss.diffusion", c.loss.diffusion, 0, 1000, "weight of the diffusion loss");
+  number("loss.smooth_lddt", c.loss.smooth_lddt, 0, 1000,
+         "weight of the smooth lDDT within it; 0 in the fine-tuning stages");
+  number("loss.distogram", c.loss.distogram, 0, 1000, "weight of the distogram loss");
+
+  auto& o = c.optimizer;
+  number("optimizer.learning_rate", o.learning_rate, 0, 1, "full rate of Adam");
+  number("optimizer.warmup_steps", o.warmup_steps, 0, kMany, "steps of the linear rise from 0");
+  number("optimizer.decay", o.decay, 0, 1, "factor on the rate, once every decay_steps");
+  number("optimizer.decay_steps", o.decay_steps, 1, kMany, "steps between two such factors");
+  number("optimizer.beta1", o.beta1, 0, 0.99999, "Adam's memory of the gradient");
+  number("optimizer.beta2", o.beta2, 0, 0.99999, "Adam's memory of its square");
+  number("optimizer.epsilon", o.epsilon, 0, 1, "Adam's floor of the denominator");
+  number("optimizer.clip_norm", o.clip_norm, 0, 1e9, "limit of the gradient's norm; 0: none");
+  number("optimizer.ema_decay", o.ema_decay, 0, 0.9999999, "memory of the weights' average");
+  word("optimizer.ema_warmup", o.ema_warmup, {},
+       "let the average forget its start, min(ema_decay, (1 + n) / (10 + n)): for short runs");
+
+  auto& t = c.training;
+  number("training.steps", t.steps, 1, kMany, "steps of the run", kFree);
+  number("training.seconds", t.seconds, 0, 1e9, "end after this time of training too; 0: no limit",
+         kFree);
+  number("training.batch", t.batch, 1, 65536, "samples of a step; gradients are averaged");
+  number("training.cycles", t.cycles, 0, 32,
+         "passes of the trunk; 0: drawn from 1 .. model.max_cycles");
+  word("training.dropout", t.dropout, {}, "dropout in the trunk");
+  word("training.start_from", t.start_from, {},
+       "checkpoint whose averaged weights are the start; empty: random weights");
+  number("training.checkpoint_steps", t.checkpoint_steps, 1, kMany, "steps between checkpoints",
+         kFree);
+  number("training.log_steps", t.log_steps, 1, kMany,
+         "steps between progress lines where the output is no terminal", kFree);
+  return fields;
+}
+
+TrainConfig read_config(const fs::path& file, const std::vector<std::string>& overrides) {
+  TrainConfig config;
+  auto fields = config_fields(config);
+  std::set<std::string> leaves{"model.dialect"};
+  for (const ConfigField& field : fields) leaves.insert(field.key);
+  std::vector<Given> given = read_yaml(file, leaves);
+  for (const std::string& text : overrides) given.push_back(parse_override(text));
+
+  // The dialect is an enumeration of the model's own: a word here.
+  std::string dialect(dialect_name(config.model.dialect));
+  fields.push_back({"model.dialect",
+                    &dialect,
+                    0,
+                    0,
+                    {"alphafold3", "openfold3", "protenix"},
+                    false,
+                    "the reading of the supplement that the modules follow"});
+  const auto field_of = [&](const Given& one) -> const ConfigField& {
+    const auto found = std::ranges::find(fields, one.key, &ConfigField::key);
+    if (found == fields.end()) fail_unknown(one, fields);
+    return *found;
+  };
+  for (const Given& one : given)
+    if (one.key == "model.preset") assign(field_of(one), one);
+  config.model = ModelConfig::preset(config.model_preset);
+  for (const Given& one : given) assign(field_of(one), one);
+  config.model.dialect = parse_dialect(dialect);
+  config.model.validate();
+  config.batch.msa.missing =
+      config.model.dialect == Dialect::openfold3 ? MissingAlignment::gap : MissingAlignment::query;
+  const auto& crop = config.batch.crop;
+  if (crop.contiguous + crop.spatial + crop.spatial_interface <= 0)
+    fail<BadInput>("{}: data.crop.contiguous, spatial and spatial_interface are all 0",
+                   file.string());
+  return config;
+}
+
+json config_json(const TrainConfig& config) {
+  TrainConfig copy = config;
+  json object;
+  for (const ConfigField& field : config_fields(copy)) {
+    std::string pointer = "/" + field.key;
+    std::ranges::replace(pointer, '.', '/');
+    object[json::json_pointer(pointer)] = field.json();
+  }
+  object["model"]["dialect"] = dialect_name(config.model.dialect);
+  return object;
+}
+
+std::string config_yaml(const TrainConfig& config) {
+  TrainConfig copy = config;
+  std::string dialect(dialect_name(config.model.dialect));
+  auto fields = config_fields(copy);
+  const auto preset = std::ranges::find(fields, "model.preset", &ConfigField::key);
+  fields.insert(preset + 1, {"model.dialect",
+                             &dialect,
+                             0,
+                             0,
+                             {"alphafold3", "openfold3", "protenix"},
+                             false,
+                             "the reading of the supplement that the modules follow"});
+  std::string text;
+  std::vector<std::string> open;  // sections
+  for (const ConfigField& field : fields) {
+    std::vector<std::string> path;
+    for (size_t at = 0; at <= field.key.size();) {
+      const size_t dot = std::min(field.key.find('.', at), field.key.size());
+      path.push_back(field.key.substr(at, dot - at));
+      at = dot + 1;
+    }
+    const std::string leaf = path.back();
+    path.pop_back();
+    size_t shared = 0;
+    while (shared < std::min(open.size(), path.size()) && open[shared] == path[shared]) ++shared;
+    for (; shared < path.size(); ++shared)
+      text += fmt::format("{}{}:\n", std::string(2 * shared, ' '), path[shared]);
+    open = path;
+    const std::string line =
+        fmt::format("{}{}: {}", std::string(2 * path.size(), ' '), leaf, field.json().dump());
+    const bool is_free_text =
+        std::holds_alternative<std::string*>(field.value) && field.choices.empty();
+    text += fmt::format("{:<44} # {}{}\n", line, field.meaning,
+                        is_free_text ? "" : fmt::format(" ({})", field.wanted()));
+  }
+  return text;
+}
+
+void require_same_run(const TrainConfig& config, const json& saved) {
+  TrainConfig copy = config;
+  std::vector<std::string> differences;
+  for (const ConfigField& field : config_fields(copy)) {
+    const json* const before = find_path(saved, field.key);
+    if (before != nullptr && (field.free_at_resume || *before == field.json())) continue;
+    differences.push_back(fmt::format("{} was {} and is {} now", field.key,
+                                      before == nullptr ? "absent" : before->dump(),
+                                      field.json().dump()));
+  }
+  if (!differences.empty())
+    fail<BadInput>(
+        "a resumed run must go on as it began, but {}; give the old values, or start a "
+        "new run with training.start_from",
+        fmt::join(differences, "; "));
+}
+
+}  // namespace megafold
