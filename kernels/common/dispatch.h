@@ -6,6 +6,7 @@
 
 #include <stdexcept>
 
+#include "kernels/common/dispatch_counts.h"
 #include "kernels/common/types.h"
 
 namespace megafold::kernels {
@@ -15,19 +16,46 @@ struct NoImplementation : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// The implementation that will run; throws NoImplementation.
+template <class Params>
+Place place_of(const Params& params) {
+  if constexpr (requires { params.place; }) {
+    return params.place;
+  } else {
+    return params.forward.place;
+  }
+}
+
+/// The first implementation in the list that takes the call, or null. `refused` receives the
+/// reasons of those before it, each behind its implementation's name; implementations for the other
+/// place are passed over without a word.
+template <class Params>
+const Implementation<Params>* find_implementation(const std::vector<Implementation<Params>>& list,
+                                                  const Params& params, Reasons& refused) {
+  for (const auto& implementation : list) {
+    if (implementation.place != place_of(params)) continue;
+    const Reasons reasons = implementation.supports(params);
+    if (reasons.empty()) return &implementation;
+    for (const auto& reason : reasons) {
+      refused.push_back(std::string(implementation.name) + ": " + reason);
+    }
+  }
+  return nullptr;
+}
+
+/// The implementation that will run, counted under `op` (dispatch_counts.h); throws
+/// NoImplementation.
 template <class Params>
 const Implementation<Params>& choose(const char* op,
                                      const std::vector<Implementation<Params>>& list,
                                      const Params& params) {
-  std::string refused;
-  for (const auto& implementation : list) {
-    const Reasons reasons = implementation.supports(params);
-    if (reasons.empty()) return implementation;
-    refused += std::string("\n  ") + implementation.name + ":";
-    for (const auto& reason : reasons) refused += " " + reason + ";";
+  Reasons refused;
+  if (const auto* found = find_implementation(list, params, refused)) {
+    count_dispatch(op, found->name, refused);
+    return *found;
   }
-  throw NoImplementation(std::string(op) + ": no implementation takes this call" + refused);
+  std::string text = std::string(op) + ": no implementation takes this call";
+  for (const auto& reason : refused) text += "\n  " + reason;
+  throw NoImplementation(text);
 }
 
 /// Chooses and runs, with a workspace from the heap (CPU only: a GPU's comes from its caller).

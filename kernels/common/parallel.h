@@ -6,6 +6,8 @@
 // so that sums are taken in the same order on any machine.
 #pragma once
 
+#include <omp.h>
+
 #include <cstdint>
 #include <utility>
 
@@ -16,6 +18,19 @@ template <class F>
 void parallel_for(int64_t n, F&& f) {
 #pragma omp parallel for schedule(dynamic) if (n > 1)
   for (int64_t i = 0; i < n; ++i) f(i);
+}
+
+/// Threads that a parallel_for may use from here.
+inline int64_t max_threads() {
+  return omp_get_max_threads();
+}
+
+/// Calls f(i, thread) with thread in 0 .. max_threads() - 1: the index of memory that a thread
+/// keeps for itself.
+template <class F>
+void parallel_for_threads(int64_t n, F&& f) {
+#pragma omp parallel for schedule(dynamic) if (n > 1)
+  for (int64_t i = 0; i < n; ++i) f(i, static_cast<int64_t>(omp_get_thread_num()));
 }
 
 /// Cuts 0 .. n - 1 into blocks of `block` and calls f(index, begin, end) for each.
