@@ -5,6 +5,7 @@
 // of protein chains (every fifth token's centre unresolved), a modified residue and a ligand.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -211,7 +212,7 @@ inline std::shared_ptr<MemoryRecord> alignment(const std::string& key, int64_t S
 class MemoryCache : public CacheReader {
  public:
   void add(const std::string& id, std::shared_ptr<const Record> record) {
-    entries_.push_back(id);
+    entries_.insert(std::ranges::upper_bound(entries_, id), id);
     structures_[id] = std::move(record);
   }
   void add_alignment(std::shared_ptr<const Record> record) {

@@ -63,7 +63,8 @@ at::Device device_of(const TrainConfig& config) {
 Sampler make_sampler(const TrainConfig& config, const CacheReader& cache) {
   std::vector<std::string> entries = config.data.entries;
   if (entries.empty()) entries = cache.entries();
-  for (const std::string& entry : entries) (void)cache.structure(entry);  // throws for a wrong name
+  for (const std::string& entry : entries)  // a wrong name: the cache names the nearest
+    if (!std::ranges::binary_search(cache.entries(), entry)) (void)cache.structure(entry);
   const auto seed = static_cast<uint64_t>(config.seed);
   return Sampler(config.data.sampling == "weighted" ? weighted_elements(cache, entries)
                                                     : uniform_elements(entries),
@@ -207,16 +208,36 @@ class Trainer {
                       {"config", config_json(config_)}});
   }
 
+  /// Losses of one sample, and the passes of the trunk that were made. What ATen throws (memory, a
+  /// decomposition of values that are not finite) is told with the sample's name.
+  std::pair<TrainingLosses, int64_t> forward(const Batch& batch) {
+    const auto where = [&] {
+      return fmt::format("step {}, entry {} (visit {}, {} tokens, {} atoms)", state_.step + 1,
+                         batch.id, batch.visit, batch.num_tokens(), batch.num_atoms());
+    };
+    try {
+      const TrainingOutput output =
+          model_.forward_train(batch, {.seed = static_cast<uint64_t>(config_.seed),
+                                       .cycles = config_.training.cycles,
+                                       .dropout = config_.training.dropout});
+      return {training_losses(output, batch, config_.loss), output.cycles};
+    } catch (const BadInput& error) {
+      fail<BadInput>("{}: {}; {}", where(), error.what(), stopped());
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      std::string reason = error.what();  // its first line: the rest is a stack trace
+      reason.resize(std::min(reason.find('\n'), reason.size()));
+      fail<Device>("{}: {}; {}", where(), reason, stopped());
+    }
+  }
+
   /// One sample: forward, losses, backward; adds its share to the report.
   void run_sample(Stopwatch& watch, StepReport& report) {
     Batch batch = loader_.next();
     if (device_.is_cuda()) batch = batch.to(device_);
     report.data_seconds += watch.lap();
-    const TrainingOutput output =
-        model_.forward_train(batch, {.seed = static_cast<uint64_t>(config_.seed),
-                                     .cycles = config_.training.cycles,
-                                     .dropout = config_.training.dropout});
-    const TrainingLosses losses = training_losses(output, batch, config_.loss);
+    const auto [losses, cycles] = forward(batch);
     const double share = 1.0 / static_cast<double>(config_.training.batch);
     const double loss = losses.total.item<double>();
     const double diffusion = losses.diffusion_mse.mean().item<double>();
@@ -233,7 +254,7 @@ class Trainer {
     report.smooth_lddt += share * lddt;
     report.distogram += share * distogram;
     report.tokens += batch.num_tokens();
-    report.cycles += output.cycles;
+    report.cycles += cycles;
     report.entries += (report.entries.empty() ? "" : ",") + batch.id;
     report.forward_seconds += watch.lap();
     (losses.total * share).backward();
