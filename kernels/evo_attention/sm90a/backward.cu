@@ -1,0 +1,216 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <limits>
+
+#include "kernels/common/arch/sm90a/host.h"
+#include "kernels/evo_attention/sm90a/backward.cuh"
+#include "kernels/evo_attention/sm90a/backward_prepare.cuh"
+#include "kernels/evo_attention/sm90a/sm90a.h"
+
+namespace megafold::kernels {
+namespace sm90a {
+namespace {
+
+/// Sizes that follow from the shape, and where each part of the workspace begins.
+struct Plan {
+  int64_t planes, query_tiles, key_tiles, segments;
+  RowShares shares;
+  int64_t bias_by_query, bias_by_key, query_pairs, mask_words, dattention, dbias_partial, bytes;
+
+  explicit Plan(const EvoAttentionBackward& p) {
+    const EvoAttentionForward& f = p.forward;
+    planes = f.batch * f.heads;
+    query_tiles = (f.queries + kBackwardTile - 1) / kBackwardTile;
+    key_tiles = (f.keys + kBackwardTile - 1) / kBackwardTile;
+    segments = planes * query_tiles;
+    const int64_t total = segments * f.rows;
+    shares.total = static_cast<int>(total);
+    shares.ctas = static_cast<int>(std::min<int64_t>(total, device_info().multiprocessors));
+    int64_t at = 0;
+    const auto take = [&](int64_t size) {
+      const int64_t begin = at;
+      at += (size + 1023) / 1024 * 1024;
+      return begin;
+    };
+    const int64_t tiles = f.bias != nullptr ? segments * key_tiles : 1;
+    bias_by_query = take(tiles * kTileScoresBytes);
+    bias_by_key = f.bias != nullptr ? take(tiles * kTileScoresBytes) : bias_by_query;
+    query_pairs = take(f.rows * segments * kTilePairs * sizeof(QueryPair));
+    mask_words = take(f.batch * f.rows * key_tiles * sizeof(uint64_t));
+    dattention =
+        take(f.gate != nullptr ? f.batch * f.rows * f.queries * f.heads * f.head_dim * 2 : 0);
+    dbias_partial =
+        take(p.dbias != nullptr ? (shares.ctas + segments) * key_tiles * kTileScoresBytes : 0);
+    bytes = at;
+  }
+};
+
+CUtensorMap token_map(const EvoAttentionForward& f, const void* base, const TokenStrides& s,
+                      int64_t tokens) {
+  const bool wide = f.head_dim > 32;
+  return make_tensor_map<5>(base, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2,
+                            {{{f.head_dim, 1, wide ? 64 : 32},
+                              {f.heads, s.head, 1},
+                              {tokens, s.token, kBackwardTile},
+                              {f.rows, s.row, 1},
+                              {f.batch, s.batch, 1}}},
+                            wide ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B);
+}
+
+template <class T>
+T* at(void* workspace, int64_t offset) {
+  return reinterpret_cast<T*>(static_cast<uint8_t*>(workspace) + offset);
+}
+
+void prepare(const EvoAttentionBackward& p, const Plan& plan, void* workspace, Stream stream) {
+  const EvoAttentionForward& f = p.forward;
+  PrepareArguments a{};
+  a.batch = f.batch, a.rows = f.rows, a.heads = f.heads, a.queries = f.queries, a.keys = f.keys;
+  a.query_tiles = plan.query_tiles, a.key_tiles = plan.key_tiles;
+  a.out = static_cast<const __nv_bfloat16*>(f.out), a.out_stride = f.out_stride;
+  a.dout = static_cast<const __nv_bfloat16*>(p.dout), a.dout_stride = p.dout_stride;
+  a.gate = static_cast<const __nv_bfloat16*>(f.gate), a.gate_stride = f.gate_stride;
+  a.dattention = at<__nv_bfloat16>(workspace, plan.dattention);
+  a.dgate = static_cast<__nv_bfloat16*>(p.dgate), a.dgate_stride = p.dgate_stride;
+  a.lse = f.lse;
+  a.query_pairs = at<QueryPair>(workspace, plan.query_pairs);
+  a.bias = f.bias, a.bias_dtype = f.bias_dtype;
+  a.bias_batch = f.bias_batch, a.bias_head = f.bias_head;
+  a.bias_query = f.bias_query, a.bias_key = f.bias_key;
+  a.inverse_scale = 1 / f.scale;
+  a.bias_by_query = at<float>(workspace, plan.bias_by_query);
+  a.bias_by_key = at<float>(workspace, plan.bias_by_key);
+  a.mask = f.mask, a.mask_batch = f.mask_batch, a.mask_row = f.mask_row, a.mask_key = f.mask_key;
+  a.mask_words = at<uint64_t>(workspace, plan.mask_words);
+  a.row_blocks = static_cast<int>(f.batch * f.rows * plan.query_tiles);
+  a.bias_blocks = f.bias != nullptr ? static_cast<int>(plan.segments * plan.key_tiles) : 1;
+  f.head_dim == 32   ? launch_prepare<32>(a, stream)
+  : f.head_dim == 48 ? launch_prepare<48>(a, stream)
+                     : launch_prepare<64>(a, stream);
+}
+
+BackwardArguments main_arguments(const EvoAttentionBackward& p, const Plan& plan, void* workspace) {
+  const EvoAttentionForward& f = p.forward;
+  BackwardArguments a{};
+  a.q = token_map(f, f.q, f.q_stride, f.queries);
+  a.k = token_map(f, f.k, f.k_stride, f.keys);
+  a.v = token_map(f, f.v, f.v_stride, f.keys);
+  if (f.gate == nullptr) {
+    a.dattention = token_map(f, p.dout, p.dout_stride, f.queries);
+  } else {
+    const int64_t token = f.heads * f.head_dim, row = f.queries * token;
+    a.dattention = token_map(f, at<void>(workspace, plan.dattention),
+                             {f.rows * row, row, token, f.head_dim}, f.queries);
+  }
+  a.batch = f.batch, a.rows = f.rows, a.heads = f.heads, a.queries = f.queries, a.keys = f.keys;
+  a.query_tiles = plan.query_tiles, a.key_tiles = plan.key_tiles;
+  a.scale = f.scale, a.scale_log2 = f.scale * kLog2E;
+  a.bias_by_query = at<float>(workspace, plan.bias_by_query);
+  a.bias_by_key = at<float>(workspace, plan.bias_by_key);
+  a.has_bias = f.bias != nullptr;
+  a.query_pairs = at<QueryPair>(workspace, plan.query_pairs);
+  a.mask_words = at<uint64_t>(workspace, plan.mask_words);
+  a.dq = static_cast<__nv_bfloat16*>(p.dq), a.dq_stride = p.dq_stride;
+  a.dk = static_cast<__nv_bfloat16*>(p.dk), a.dk_stride = p.dk_stride;
+  a.dv = static_cast<__nv_bfloat16*>(p.dv), a.dv_stride = p.dv_stride;
+  a.dbias_partial = p.dbias == nullptr ? nullptr : at<float>(workspace, plan.dbias_partial);
+  return a;
+}
+
+template <int kHeadDim>
+void launch_main(const BackwardArguments& a, const Plan& plan, Stream stream) {
+  launch_dkdv<kHeadDim>(a, device_info().multiprocessors, stream);
+  launch_dqdbias<kHeadDim>(a, plan.shares, stream);
+}
+
+void sum_dbias(const EvoAttentionBackward& p, const Plan& plan, void* workspace, Stream stream) {
+  SumArguments a{};
+  a.shares = plan.shares;
+  a.rows = p.forward.rows, a.queries = p.forward.queries, a.keys = p.forward.keys;
+  a.query_tiles = plan.query_tiles, a.key_tiles = plan.key_tiles;
+  a.partial = at<float>(workspace, plan.dbias_partial);
+  a.dbias = p.dbias;
+  const auto kernel = p.forward.bias_dtype == DType::f32    ? sum_dbias_kernel<float>
+                      : p.forward.bias_dtype == DType::bf16 ? sum_dbias_kernel<__nv_bfloat16>
+                                                            : sum_dbias_kernel<__half>;
+  launch(kernel, dim3(static_cast<uint32_t>(plan.segments * plan.key_tiles)), dim3(kPrepareThreads),
+         0, stream, false, a);
+}
+
+bool aligned(const void* pointer, const TokenStrides& s, uintptr_t bytes) {
+  const auto elements = static_cast<int64_t>(bytes / 2);
+  return reinterpret_cast<uintptr_t>(pointer) % bytes == 0 && s.batch % elements == 0 &&
+         s.row % elements == 0 && s.token % elements == 0 && s.head % elements == 0;
+}
+
+Reasons supports(const EvoAttentionBackward& p) {
+  const EvoAttentionForward& f = p.forward;
+  Reasons reasons;
+  const auto need = [&](bool holds, std::string text) {
+    if (!holds) reasons.push_back(std::move(text));
+  };
+  need(f.place == Place::gpu, "needs CUDA tensors");
+  need(f.dtype == DType::bf16, std::string("takes bf16, not ") + name_of(f.dtype));
+  need(f.head_dim == 32 || f.head_dim == 48 || f.head_dim == 64,
+       "takes a head width of 32, 48 or 64, not " + std::to_string(f.head_dim));
+  need(f.key_total == 0, "takes no windows of keys");
+  need(f.bias == nullptr || f.bias_dtype != DType::f64, "takes no f64 bias");
+  need(p.dbias == nullptr || f.bias != nullptr, "no dbias without a bias");
+  need(f.scale != 0, "takes no scale of 0");
+  need(f.batch > 0 && f.rows > 0 && f.heads > 0 && f.queries > 0 && f.keys > 0,
+       "takes no empty tensors");
+  need(f.lse != nullptr && f.out != nullptr && p.dout != nullptr, "needs out, lse and dout");
+  need(p.dq != nullptr && p.dk != nullptr && p.dv != nullptr, "writes dq, dk and dv");
+  need(f.gate != nullptr || p.dgate == nullptr, "no dgate without a gate");
+  if (!reasons.empty()) return reasons;
+
+  need(aligned(f.q, f.q_stride, 16) && aligned(f.k, f.k_stride, 16) &&
+           aligned(f.v, f.v_stride, 16) && aligned(f.out, f.out_stride, 16) &&
+           aligned(p.dout, p.dout_stride, 16) &&
+           (f.gate == nullptr || aligned(f.gate, f.gate_stride, 16)) &&
+           (p.dgate == nullptr || aligned(p.dgate, p.dgate_stride, 16)),
+       "needs q, k, v, out, dout, gate and dgate at multiples of 16 bytes");
+  need(aligned(p.dq, p.dq_stride, 4) && aligned(p.dk, p.dk_stride, 4) &&
+           aligned(p.dv, p.dv_stride, 4),
+       "needs dq, dk and dv at multiples of 4 bytes");
+  const auto spread = [](const TokenStrides& s, const EvoAttentionForward& f, int64_t tokens) {
+    return (f.heads == 1 || s.head > 0) && (tokens == 1 || s.token > 0) &&
+           (f.rows == 1 || s.row > 0) && (f.batch == 1 || s.batch > 0);
+  };
+  need(spread(f.q_stride, f, f.queries) && spread(f.k_stride, f, f.keys) &&
+           spread(f.v_stride, f, f.keys) && spread(p.dout_stride, f, f.queries),
+       "takes no broadcast or negative strides in q, k, v and dout");
+  constexpr int64_t kMost = std::numeric_limits<int>::max();
+  const int64_t tiles = (std::max(f.queries, f.keys) + kBackwardTile - 1) / kBackwardTile;
+  need(f.batch <= kMost / f.heads && f.batch * f.heads <= kMost / f.rows &&
+           f.batch * f.heads * std::max(f.rows, tiles) <= kMost / tiles / 2,
+       "takes at most 2^31 tiles");
+  need(device_info().capability == 90, "needs compute capability 9.0, not " +
+                                           std::to_string(device_info().capability / 10) + "." +
+                                           std::to_string(device_info().capability % 10));
+  return reasons;
+}
+
+int64_t workspace_bytes(const EvoAttentionBackward& p) {
+  return Plan(p).bytes;
+}
+
+void run(const EvoAttentionBackward& p, void* workspace, Stream stream) {
+  const Plan plan(p);
+  prepare(p, plan, workspace, stream);
+  const BackwardArguments a = main_arguments(p, plan, workspace);
+  const int64_t d = p.forward.head_dim;
+  d == 32   ? launch_main<32>(a, plan, stream)
+  : d == 48 ? launch_main<48>(a, plan, stream)
+            : launch_main<64>(a, plan, stream);
+  if (p.dbias != nullptr) sum_dbias(p, plan, workspace, stream);
+}
+
+}  // namespace
+}  // namespace sm90a
+
+const Implementation<EvoAttentionBackward> kSm90aBackward = {"sm90a", Place::gpu, sm90a::supports,
+                                                             sm90a::workspace_bytes, sm90a::run};
+
+}  // namespace megafold::kernels
