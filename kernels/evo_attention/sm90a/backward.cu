@@ -68,6 +68,7 @@ void prepare(const EvoAttentionBackward& p, const Plan& plan, void* workspace, S
   PrepareArguments a{};
   a.batch = f.batch, a.rows = f.rows, a.heads = f.heads, a.queries = f.queries, a.keys = f.keys;
   a.query_tiles = plan.query_tiles, a.key_tiles = plan.key_tiles;
+  a.v = static_cast<const __nv_bfloat16*>(f.v), a.v_stride = f.v_stride;
   a.out = static_cast<const __nv_bfloat16*>(f.out), a.out_stride = f.out_stride;
   a.dout = static_cast<const __nv_bfloat16*>(p.dout), a.dout_stride = p.dout_stride;
   a.gate = static_cast<const __nv_bfloat16*>(f.gate), a.gate_stride = f.gate_stride;
@@ -83,7 +84,6 @@ void prepare(const EvoAttentionBackward& p, const Plan& plan, void* workspace, S
   a.bias_by_key = at<float>(workspace, plan.bias_by_key);
   a.mask = f.mask, a.mask_batch = f.mask_batch, a.mask_row = f.mask_row, a.mask_key = f.mask_key;
   a.mask_words = at<uint64_t>(workspace, plan.mask_words);
-  a.row_blocks = static_cast<int>(f.batch * f.rows * plan.query_tiles);
   a.bias_blocks = f.bias != nullptr ? static_cast<int>(plan.segments * plan.key_tiles) : 1;
   f.head_dim == 32   ? launch_prepare<32>(a, stream)
   : f.head_dim == 48 ? launch_prepare<48>(a, stream)

@@ -83,6 +83,11 @@ struct BackwardTile {
   static constexpr int kSteps = kHeadDim / 16;  // k16 steps of a product over the head
 };
 
+/// Of this thread, known to the compiler as uniform in a warp.
+__device__ __forceinline__ int warp_index() {
+  return __shfl_sync(0xFFFFFFFF, static_cast<int>(threadIdx.x) / 32, 0);
+}
+
 __device__ __forceinline__ float exp2_fast(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

@@ -48,39 +48,55 @@ struct DkDvUnit {
   }
 };
 
+/// Run by a whole warp, so that the copies' operands stay in uniform registers; one lane issues.
 template <int kHeadDim>
 __device__ void dkdv_produce(const BackwardArguments& a,
                              typename DkDvConfig<kHeadDim>::Shared& shared, int units) {
   using Config = DkDvConfig<kHeadDim>;
+  constexpr uint32_t kPairBytes = kTilePairs * sizeof(QueryPair);
   RingCursor<Config::kStages> ring;
   uint32_t keys_parity = 0;
   for (int u = blockIdx.x; u < units; u += gridDim.x) {
     const DkDvUnit unit(a, u, Config::kRows);
     const int plane = unit.b * a.heads + unit.h;
+    const float* bias = a.bias_by_key;
+    if (a.has_bias) {
+      bias += (int64_t{plane} * a.key_tiles + unit.key_tile) * a.query_tiles * kTileScores;
+    }
+    const int64_t line = (int64_t{unit.b} * a.rows + unit.row) * a.heads + unit.h;
+    const QueryPair* pairs = a.query_pairs + line * a.query_tiles * kTilePairs;
+    const int64_t next_row = int64_t{a.heads} * a.query_tiles * kTilePairs;
     mbarrier_wait(&shared.keys_empty, keys_parity ^ 1);
     keys_parity ^= 1;
-    mbarrier_expect(&shared.keys_full, unit.rows * 2 * Config::kTileBytes);
-    for (int w = 0; w < unit.rows; ++w) {
-      const Coordinates<5> at{{0, unit.h, unit.key_tile * kBackwardTile, unit.row + w, unit.b}};
-      tma_load<5>(shared.k[w], &a.k, &shared.keys_full, at);
-      tma_load<5>(shared.v[w], &a.v, &shared.keys_full, at);
+    if (elect_one()) {
+      mbarrier_expect(&shared.keys_full, unit.rows * 2 * Config::kTileBytes);
+#pragma unroll
+      for (int w = 0; w < Config::kRows; ++w) {
+        if (w >= unit.rows) break;
+        const Coordinates<5> at{{0, unit.h, unit.key_tile * kBackwardTile, unit.row + w, unit.b}};
+        tma_load<5>(shared.k[w], &a.k, &shared.keys_full, at);
+        tma_load<5>(shared.v[w], &a.v, &shared.keys_full, at);
+      }
     }
+    __syncwarp();
     for (int t = 0; t < a.query_tiles; ++t) {
       Mbarrier* full = &shared.full[ring.slot];
       mbarrier_wait(&shared.empty[ring.slot], ring.parity ^ 1);
-      constexpr uint32_t kPairBytes = kTilePairs * sizeof(QueryPair);
-      mbarrier_expect(full, kTileScoresBytes + unit.rows * (2 * Config::kTileBytes + kPairBytes));
-      const int64_t tile = (int64_t{plane} * a.key_tiles + unit.key_tile) * a.query_tiles + t;
-      bulk_load(shared.bias[ring.slot], a.bias_by_key + (a.has_bias ? tile * kTileScores : 0),
-                kTileScoresBytes, full);
-      for (int w = 0; w < unit.rows; ++w) {
-        const Coordinates<5> at{{0, unit.h, t * kBackwardTile, unit.row + w, unit.b}};
-        tma_load<5>(shared.q[ring.slot][w], &a.q, full, at);
-        tma_load<5>(shared.dattention[ring.slot][w], &a.dattention, full, at);
-        const int64_t line = (int64_t{unit.b} * a.rows + unit.row + w) * a.heads + unit.h;
-        bulk_load(shared.pairs[ring.slot][w],
-                  a.query_pairs + (line * a.query_tiles + t) * kTilePairs, kPairBytes, full);
+      if (elect_one()) {
+        mbarrier_expect(full, kTileScoresBytes + unit.rows * (2 * Config::kTileBytes + kPairBytes));
+        bulk_load(shared.bias[ring.slot], bias, kTileScoresBytes, full);
+#pragma unroll
+        for (int w = 0; w < Config::kRows; ++w) {
+          if (w >= unit.rows) break;
+          const Coordinates<5> at{{0, unit.h, t * kBackwardTile, unit.row + w, unit.b}};
+          tma_load<5>(shared.q[ring.slot][w], &a.q, full, at);
+          tma_load<5>(shared.dattention[ring.slot][w], &a.dattention, full, at);
+          bulk_load(shared.pairs[ring.slot][w], pairs + w * next_row, kPairBytes, full);
+        }
       }
+      __syncwarp();
+      bias += a.has_bias ? kTileScores : 0;
+      pairs += kTilePairs;
       ring.advance();
     }
   }
@@ -107,6 +123,10 @@ __device__ void dkdv_consume(const BackwardArguments& a,
       }
       continue;
     }
+    const int64_t row = unit.row + w;
+    // Asked for now, needed at the end.
+    const uint64_t valid =
+        a.mask_words[(int64_t{unit.b} * a.rows + row) * a.key_tiles + unit.key_tile];
     uint32_t k[Tile::kSteps][4], v[Tile::kSteps][4];
     load_operand<kHeadDim>(k, shared.k[w], thread);
     load_operand<kHeadDim>(v, shared.v[w], thread);
@@ -178,9 +198,6 @@ __device__ void dkdv_consume(const BackwardArguments& a,
     pin(dv);
     if (Config::kOverlap && signals) mbarrier_arrive(&shared.empty[previous]);
 
-    const int64_t row = unit.row + w;
-    const uint64_t valid =
-        a.mask_words[(int64_t{unit.b} * a.rows + row) * a.key_tiles + unit.key_tile];
     const int first = unit.key_tile * kBackwardTile;
     const auto at = [&](const TokenStrides& s) {
       return unit.b * s.batch + row * s.row + first * s.token + unit.h * s.head;
@@ -209,10 +226,10 @@ __global__ void __launch_bounds__(DkDvConfig<kHeadDim>::kThreads, 1)
   }
   __syncthreads();
   wait_for_earlier_kernels();
-  const int group = __shfl_sync(0xFFFFFFFF, threadIdx.x / 128, 0);
+  const int group = warp_index() / 4;
   if (group == Config::kRows) {
     setmaxnreg_decrease<Config::kProducerRegisters>();
-    if (threadIdx.x == 128 * Config::kRows) dkdv_produce<kHeadDim>(a, shared, units);
+    if (warp_index() == 4 * Config::kRows) dkdv_produce<kHeadDim>(a, shared, units);
   } else {
     setmaxnreg_increase<Config::kConsumerRegisters>();
     dkdv_consume<kHeadDim>(a, shared, units, group, threadIdx.x % 128);

@@ -17,23 +17,23 @@ namespace megafold::kernels::sm90a {
 
 template <int kHeadDim>
 struct DqDbiasConfig {
-  // Registers of a consumer: kRows x D/2 sums of dQ, 32 of dbias, 64 scores, 16 packed.
-  static constexpr int kRows = kHeadDim == 32 ? 4 : 2;
+  // Registers of a consumer: kRows x D/2 sums of dQ, 32 of dbias, 32 of bias, 64 scores, 16 packed.
+  static constexpr int kRows = kHeadDim == 32 ? 3 : 2;
   static constexpr int kStages = kHeadDim == 32 ? 4 : 3;
-  static constexpr int kBiasStages = 2;
+  static constexpr int kBiasStages = 2, kSumStages = 2;
   static constexpr int kThreads = 3 * 128;
   static constexpr uint32_t kTileBytes = BackwardTile<kHeadDim>::kBytes;
 
   struct alignas(1024) Shared {
     uint8_t q[2][kRows][kTileBytes], dattention[2][kRows][kTileBytes];
     uint8_t k[kStages][2][kTileBytes], v[kStages][2][kTileBytes];
-    float bias[kBiasStages][kTileScores];  // the bias of a key tile, then dbias of both warpgroups
-    float hand_over[kTileScores];          // dbias of warpgroup 1
+    float bias[kBiasStages][kTileScores];
+    float sum[kSumStages][kTileScores];  // dbias of one warpgroup, then of both
     QueryPair pairs[2][kRows][kTilePairs];
     Mbarrier queries_full[2][kRows], queries_empty[2][kRows];
     Mbarrier keys_full[kStages], keys_empty[kStages];
-    Mbarrier bias_full[kBiasStages], bias_empty[kBiasStages], dbias_full[kBiasStages];
-    Mbarrier hand_over_full, hand_over_empty;
+    Mbarrier bias_full[kBiasStages], bias_empty[kBiasStages];
+    Mbarrier sum_half[kSumStages], sum_full[kSumStages], sum_empty[kSumStages];
   };
   static_assert(sizeof(Shared) <= 227 * 1024);
 };
@@ -69,77 +69,92 @@ __device__ __forceinline__ void for_each_group(const BackwardArguments& a, const
   }
 }
 
+/// Run by a whole warp, so that the copies' operands stay in uniform registers; one lane issues.
 template <int kHeadDim>
 __device__ void dqdbias_produce(const BackwardArguments& a, const RowShares& shares,
                                 typename DqDbiasConfig<kHeadDim>::Shared& shared) {
   using Config = DqDbiasConfig<kHeadDim>;
+  constexpr uint32_t kPairBytes = kTilePairs * sizeof(QueryPair);
   RingCursor<Config::kStages> keys;
   RingCursor<Config::kBiasStages> bias;
   uint32_t queries_parity = 0;  // bit kRows w + g: of row g of warpgroup w
   for_each_group<2 * Config::kRows>(a, shares, [&](const RowGroup& group) {
+    const int64_t tile = (int64_t{group.plane} * a.query_tiles + group.query_tile) * a.key_tiles;
+    const float* bias_tile = a.bias_by_query + (a.has_bias ? tile * kTileScores : 0);
+    const int steps = group.rows_of(0), both = group.rows_of(1);
     for (int t = 0; t < a.key_tiles; ++t) {
       mbarrier_wait(&shared.bias_empty[bias.slot], bias.parity ^ 1);
-      mbarrier_expect(&shared.bias_full[bias.slot], kTileScoresBytes);
-      const int64_t tile =
-          (int64_t{group.plane} * a.query_tiles + group.query_tile) * a.key_tiles + t;
-      bulk_load(shared.bias[bias.slot], a.bias_by_query + (a.has_bias ? tile * kTileScores : 0),
-                kTileScoresBytes, &shared.bias_full[bias.slot]);
+      if (elect_one()) {
+        Mbarrier* full = &shared.bias_full[bias.slot];
+        mbarrier_expect(full, kTileScoresBytes);
+        bulk_load(shared.bias[bias.slot], bias_tile, kTileScoresBytes, full);
+      }
+      __syncwarp();
+      bias_tile += a.has_bias ? kTileScores : 0;
       bias.advance();
-      for (int g = 0; g < group.rows_of(0); ++g) {
-        const int active = g < group.rows_of(1) ? 2 : 1;
-        for (int w = 0; w < active && t == 0; ++w) {
-          Mbarrier* full = &shared.queries_full[w][g];
-          mbarrier_wait(&shared.queries_empty[w][g],
-                        (queries_parity >> (Config::kRows * w + g) & 1) ^ 1);
-          queries_parity ^= 1 << (Config::kRows * w + g);
-          constexpr uint32_t kPairBytes = kTilePairs * sizeof(QueryPair);
-          mbarrier_expect(full, 2 * Config::kTileBytes + kPairBytes);
-          const int row = group.row_of(w) + g;
-          const Coordinates<5> at{{0, group.h, group.query_tile * kBackwardTile, row, group.b}};
-          tma_load<5>(shared.q[w][g], &a.q, full, at);
-          tma_load<5>(shared.dattention[w][g], &a.dattention, full, at);
-          const int64_t line = (int64_t{group.b} * a.rows + row) * a.heads + group.h;
-          bulk_load(shared.pairs[w][g],
-                    a.query_pairs + (line * a.query_tiles + group.query_tile) * kTilePairs,
-                    kPairBytes, full);
+      for (int g = 0; g < steps; ++g) {
+        const int active = g < both ? 2 : 1;
+        if (t == 0) {
+          for (int w = 0; w < active; ++w) {
+            const int i = Config::kRows * w + g, row = group.row_of(w) + g;
+            Mbarrier* full = &shared.queries_full[w][g];
+            mbarrier_wait(&shared.queries_empty[w][g], (queries_parity >> i & 1) ^ 1);
+            queries_parity ^= 1U << i;
+            if (elect_one()) {
+              mbarrier_expect(full, 2 * Config::kTileBytes + kPairBytes);
+              const Coordinates<5> at{{0, group.h, group.query_tile * kBackwardTile, row, group.b}};
+              tma_load<5>(shared.q[w][g], &a.q, full, at);
+              tma_load<5>(shared.dattention[w][g], &a.dattention, full, at);
+              const int64_t line = (int64_t{group.b} * a.rows + row) * a.heads + group.h;
+              bulk_load(shared.pairs[w][g],
+                        a.query_pairs + (line * a.query_tiles + group.query_tile) * kTilePairs,
+                        kPairBytes, full);
+            }
+            __syncwarp();
+          }
         }
         Mbarrier* full = &shared.keys_full[keys.slot];
         mbarrier_wait(&shared.keys_empty[keys.slot], keys.parity ^ 1);
-        mbarrier_expect(full, active * 2 * Config::kTileBytes);
-        for (int w = 0; w < active; ++w) {
-          const Coordinates<5> at{{0, group.h, t * kBackwardTile, group.row_of(w) + g, group.b}};
-          tma_load<5>(shared.k[keys.slot][w], &a.k, full, at);
-          tma_load<5>(shared.v[keys.slot][w], &a.v, full, at);
+        if (elect_one()) {
+          mbarrier_expect(full, active * 2 * Config::kTileBytes);
+#pragma unroll
+          for (int w = 0; w < 2; ++w) {
+            if (w >= active) break;
+            const Coordinates<5> at{{0, group.h, t * kBackwardTile, group.row_of(w) + g, group.b}};
+            tma_load<5>(shared.k[keys.slot][w], &a.k, full, at);
+            tma_load<5>(shared.v[keys.slot][w], &a.v, full, at);
+          }
         }
+        __syncwarp();
         keys.advance();
       }
     }
   });
 }
 
-/// Adds each finished tile of dbias to the CTA's partial sums.
+/// Adds each finished tile of dbias to the CTA's partial sums. One thread.
 template <int kHeadDim>
 __device__ void dqdbias_store(const BackwardArguments& a, const RowShares& shares,
                               typename DqDbiasConfig<kHeadDim>::Shared& shared) {
   using Config = DqDbiasConfig<kHeadDim>;
-  RingCursor<Config::kBiasStages> bias;
+  RingCursor<Config::kSumStages> sums;
   for_each_group<2 * Config::kRows>(a, shares, [&](const RowGroup& group) {
-    for (int t = 0; t < a.key_tiles; ++t) {
-      mbarrier_wait(&shared.dbias_full[bias.slot], bias.parity);
+    const int64_t slot = int64_t{blockIdx.x} + group.segment;
+    float* to = a.dbias_partial + slot * a.key_tiles * kTileScores;
+    for (int t = 0; t < a.key_tiles; ++t, to += kTileScores) {
+      mbarrier_wait(&shared.sum_full[sums.slot], sums.parity);
       if (a.dbias_partial != nullptr) {
-        const int64_t slot = int64_t{blockIdx.x} + group.segment;
-        float* to = a.dbias_partial + (slot * a.key_tiles + t) * kTileScores;
         bulk_wait<0>();  // the sum before may have gone to the same tile
         if (group.first) {
-          bulk_store(to, shared.bias[bias.slot], kTileScoresBytes);
+          bulk_store(to, shared.sum[sums.slot], kTileScoresBytes);
         } else {
-          bulk_reduce_add(to, shared.bias[bias.slot], kTileScoresBytes);
+          bulk_reduce_add(to, shared.sum[sums.slot], kTileScoresBytes);
         }
         bulk_commit();
         bulk_wait_read<0>();
       }
-      mbarrier_arrive(&shared.bias_empty[bias.slot]);
-      bias.advance();
+      mbarrier_arrive(&shared.sum_empty[sums.slot]);
+      sums.advance();
     }
   });
   bulk_wait<0>();
@@ -155,8 +170,9 @@ __device__ void dqdbias_consume(const BackwardArguments& a, const RowShares& sha
   const int pair_of_row = 8 * (thread / 32) + thread % 32 / 8;  // of row 16 warp + lane / 4
   const int half = thread % 32 / 4 % 2;
   RingCursor<Config::kStages> keys;
-  RingCursor<Config::kBiasStages> bias;
-  uint32_t queries_parity = 0, hand_over_parity = 0;
+  RingCursor<Config::kBiasStages> bias_ring;
+  RingCursor<Config::kSumStages> sums;
+  uint32_t queries_parity = 0;
   int previous = -1;  // the stage of keys whose last product may still be in flight
   for_each_group<2 * Config::kRows>(a, shares, [&](const RowGroup& group) {
     const int steps = group.rows_of(0), mine = group.rows_of(w);
@@ -168,11 +184,14 @@ __device__ void dqdbias_consume(const BackwardArguments& a, const RowShares& sha
       for (int i = 0; i < kHeadDim / 2; ++i) dq[g][i] = 0;
     }
     for (int t = 0; t < a.key_tiles; ++t) {
-      float dbias[32];
+      float dbias[32], bias[32];
 #pragma unroll
       for (float& x : dbias) x = 0;
-      const float* bias_tile = shared.bias[bias.slot];
-      mbarrier_wait(&shared.bias_full[bias.slot], bias.parity);
+      mbarrier_wait(&shared.bias_full[bias_ring.slot], bias_ring.parity);
+      load_scores(bias, shared.bias[bias_ring.slot], thread);
+      __syncwarp();
+      if (signals) mbarrier_arrive(&shared.bias_empty[bias_ring.slot]);
+      bias_ring.advance();
 #pragma unroll
       for (int g = 0; g < Config::kRows; ++g) {
         if (g >= steps) break;
@@ -190,10 +209,8 @@ __device__ void dqdbias_consume(const BackwardArguments& a, const RowShares& sha
         const uint64_t k = descriptor(smem_address(shared.k[slot][w]), Tile::kSwizzle);
         const uint64_t v = descriptor(smem_address(shared.v[slot][w]), Tile::kSwizzle);
         float s[32], dp[32];
-        load_scores(s, bias_tile, thread);
-        pin(s);
         wgmma_fence();
-        product_over_head<kHeadDim>(s, q, k, true);
+        product_over_head<kHeadDim>(s, q, k, false);
         wgmma_commit();
         product_over_head<kHeadDim>(dp, da, v, false);
         wgmma_commit();
@@ -210,7 +227,7 @@ __device__ void dqdbias_consume(const BackwardArguments& a, const RowShares& sha
         previous = slot;
 #pragma unroll
         for (int i = 0; i < 32; ++i) {
-          s[i] = exp2_fast(fmaf(s[i], a.scale_log2, minus_lse[i / 2 % 2]));
+          s[i] = exp2_fast(fmaf(s[i], a.scale_log2, bias[i] + minus_lse[i / 2 % 2]));
         }
         if (valid != ~uint64_t{0}) {
           const uint64_t mine_of_8 = valid >> (thread % 4 * 2);
@@ -235,23 +252,23 @@ __device__ void dqdbias_consume(const BackwardArguments& a, const RowShares& sha
         wgmma_commit();
       }
 
-      if (w == 1) {
-        mbarrier_wait(&shared.hand_over_empty, hand_over_parity ^ 1);
-        store_scores(shared.hand_over, dbias, thread);
-        mbarrier_arrive(&shared.hand_over_full);
+      // One warpgroup leaves its sum, the other adds its own; they take turns.
+      float* sum = shared.sum[sums.slot];
+      if (w == t % 2) {
+        mbarrier_wait(&shared.sum_empty[sums.slot], sums.parity ^ 1);
+        store_scores(sum, dbias, thread);
+        mbarrier_arrive(&shared.sum_half[sums.slot]);
       } else {
         float other[32];
-        mbarrier_wait(&shared.hand_over_full, hand_over_parity);
-        load_scores(other, shared.hand_over, thread);
+        mbarrier_wait(&shared.sum_half[sums.slot], sums.parity);
+        load_scores(other, sum, thread);
 #pragma unroll
         for (int i = 0; i < 32; ++i) dbias[i] += other[i];
-        mbarrier_arrive(&shared.hand_over_empty);
-        store_scores(shared.bias[bias.slot], dbias, thread);
+        store_scores(sum, dbias, thread);
         fence_proxy_async();
-        mbarrier_arrive(&shared.dbias_full[bias.slot]);
+        mbarrier_arrive(&shared.sum_full[sums.slot]);
       }
-      hand_over_parity ^= 1;
-      bias.advance();
+      sums.advance();
     }
     wgmma_wait<0>();
 #pragma unroll
@@ -291,20 +308,22 @@ __global__ void __launch_bounds__(DqDbiasConfig<kHeadDim>::kThreads, 1)
     }
     for (int i = 0; i < Config::kBiasStages; ++i) {
       mbarrier_init(&shared.bias_full[i], 1);
-      mbarrier_init(&shared.bias_empty[i], 1);
-      mbarrier_init(&shared.dbias_full[i], 128);
+      mbarrier_init(&shared.bias_empty[i], 8);
     }
-    mbarrier_init(&shared.hand_over_full, 128);
-    mbarrier_init(&shared.hand_over_empty, 128);
+    for (int i = 0; i < Config::kSumStages; ++i) {
+      mbarrier_init(&shared.sum_half[i], 128);
+      mbarrier_init(&shared.sum_full[i], 128);
+      mbarrier_init(&shared.sum_empty[i], 1);
+    }
     fence_mbarrier_init();
   }
   __syncthreads();
   wait_for_earlier_kernels();
-  const int group = __shfl_sync(0xFFFFFFFF, threadIdx.x / 128, 0);
+  const int warp = warp_index(), group = warp / 4;
   if (group == 2) {
     setmaxnreg_decrease<40>();
-    if (threadIdx.x == 256) dqdbias_produce<kHeadDim>(a, shares, shared);
-    if (threadIdx.x == 288) dqdbias_store<kHeadDim>(a, shares, shared);
+    if (warp == 8) dqdbias_produce<kHeadDim>(a, shares, shared);
+    if (warp == 9 && elect_one()) dqdbias_store<kHeadDim>(a, shares, shared);
   } else {
     setmaxnreg_increase<232>();
     dqdbias_consume<kHeadDim>(a, shares, shared, group, threadIdx.x % 128);

@@ -6,7 +6,9 @@
 //   rows   64 queries of a row, all heads: delta, and with a gate dA = dout sigmoid(gate) and
 //          dgate = dout out (1 - sigmoid(gate)), which needs no division by sigmoid(gate). Memory
 //          bound: reads out, dout (and gate) once.
-//   bias   a tile of scores into the order of the accumulators, twice, divided by scale.
+//   bias   a tile of scores into the order of the accumulators: times log2(e) for dqdbias, which
+//   adds
+//          it to the scores, and divided by scale for dkdv, whose scores start from it.
 //   mask   64 keys into a word.
 #pragma once
 
@@ -19,8 +21,8 @@ namespace megafold::kernels::sm90a {
 
 struct PrepareArguments {
   int batch, rows, heads, queries, keys, query_tiles, key_tiles;
-  const __nv_bfloat16 *out, *dout, *gate;  // gate null: no dattention, no dgate
-  TokenStrides out_stride, dout_stride, gate_stride, dgate_stride;
+  const __nv_bfloat16 *v, *out, *dout, *gate;  // gate null: no dattention, no dgate
+  TokenStrides v_stride, out_stride, dout_stride, gate_stride, dgate_stride;
   __nv_bfloat16* dattention;  // [B, R, Nq, H, D]
   __nv_bfloat16* dgate;       // null: not wanted
   const float* lse;
@@ -36,126 +38,203 @@ struct PrepareArguments {
   int64_t mask_batch, mask_row, mask_key;
   uint64_t* mask_words;
 
-  int row_blocks, bias_blocks;
+  int bias_blocks, row_blocks;  // row_blocks: by launch_prepare
 };
 
 inline constexpr int kPrepareThreads = 256;
-inline constexpr int kPrepareHeads = 16;  // heads of a block's tile in shared memory at a time
-
-__device__ __forceinline__ float load_as_float(const void* from, DType dtype, int64_t at) {
-  return dtype == DType::f32    ? static_cast<const float*>(from)[at]
-         : dtype == DType::bf16 ? __bfloat162float(static_cast<const __nv_bfloat16*>(from)[at])
-                                : __half2float(static_cast<const __half*>(from)[at]);
-}
 
 template <int kHeadDim>
-__device__ void prepare_rows(const PrepareArguments& a, int block) {
-  constexpr int kLanes = kHeadDim == 32 ? 4 : 8;  // a token's head: 8 elements a lane
-  constexpr int kChunks = kHeadDim / 8, kBatch = 4;
-  constexpr int kStride = kPrepareThreads / kLanes;
-  __shared__ float delta[kPrepareHeads][kBackwardTile];
-  const int tile = block % a.query_tiles, line = block / a.query_tiles;
-  const int b = line / a.rows, row = line % a.rows, first = tile * kBackwardTile;
-  const int lane = threadIdx.x % kLanes;
-  const auto offset = [&](const TokenStrides& s, int token, int h) {
-    return b * s.batch + row * s.row + (first + token) * s.token + h * s.head + 8 * lane;
+struct PrepareRows {
+  static constexpr int kLanes = kHeadDim == 32 ? 4 : 8;  // of a token's head; 8 elements each
+  static constexpr int kChunks = kHeadDim / 8;
+  static constexpr int kMostHeads = kPrepareThreads / kLanes;
+  struct Shared {
+    float delta[kMostHeads][kBackwardTile + 1], lse[kMostHeads][kBackwardTile + 1];
+    int only_key;
   };
-  for (int h0 = 0; h0 < a.heads; h0 += kPrepareHeads) {
-    const int heads = min(kPrepareHeads, a.heads - h0), items = kBackwardTile * heads;
-    for (int base = threadIdx.x / kLanes; base < items; base += kBatch * kStride) {
-      uint4 out[kBatch], dout[kBatch], gate[kBatch];
+};
+struct PrepareBias {
+  float tile[kBackwardTile][kBackwardTile + 1];
+};
+
+__device__ __forceinline__ uint4 load_16(const __nv_bfloat16* from) {
+  return *reinterpret_cast<const uint4*>(from);
+}
+
+/// The only valid key of a row, or -1 where there are more or none.
+__device__ __forceinline__ int only_valid_key(const PrepareArguments& a, int b, int row,
+                                              int* shared) {
+  int count = 0, last = -1;
+  for (int key = threadIdx.x; key < a.keys; key += kPrepareThreads) {
+    if (a.mask == nullptr || a.mask[b * a.mask_batch + row * a.mask_row + key * a.mask_key] != 0) {
+      ++count;
+      last = key;
+    }
+  }
+  const int threads = __syncthreads_count(count > 0), more = __syncthreads_or(count > 1);
+  if (threads != 1 || more != 0) return -1;
+  if (count == 1) *shared = last;
+  __syncthreads();
+  return *shared;
+}
+
+template <int kHeadDim, bool kGate>
+__device__ __forceinline__ void prepare_rows(const PrepareArguments& a, int block,
+                                             typename PrepareRows<kHeadDim>::Shared& shared) {
+  using Rows = PrepareRows<kHeadDim>;
+  constexpr int kBatch = kGate ? 2 : 4;  // 16-byte loads in flight without spills
+  const int tile = block % a.query_tiles;
+  int rest = block / a.query_tiles;
+  const int head_blocks = (a.heads + Rows::kMostHeads - 1) / Rows::kMostHeads;
+  const int h0 = rest % head_blocks * Rows::kMostHeads;
+  const int line = rest / head_blocks, b = line / a.rows, row = line % a.rows;
+  const int heads = min(Rows::kMostHeads, a.heads - h0), first = tile * kBackwardTile;
+  const int tokens = min(kBackwardTile, a.queries - first);
+  const int width = heads * Rows::kLanes, step = kPrepareThreads / width;
+  const int lane = threadIdx.x % Rows::kLanes, first_token = threadIdx.x / width;
+  const int h = threadIdx.x % width / Rows::kLanes;
+  const auto at = [&](const TokenStrides& s) {
+    return b * s.batch + row * s.row + first * s.token + (h0 + h) * s.head + 8 * lane;
+  };
+  const __nv_bfloat16 *out = a.out + at(a.out_stride), *dout = a.dout + at(a.dout_stride);
+  const __nv_bfloat16* gate = kGate ? a.gate + at(a.gate_stride) : nullptr;
+  __nv_bfloat16* dgate = kGate && a.dgate != nullptr ? a.dgate + at(a.dgate_stride) : nullptr;
+  __nv_bfloat16* dattention =
+      kGate ? a.dattention + ((int64_t{line} * a.queries + first) * a.heads + h0 + h) * kHeadDim +
+                  8 * lane
+            : nullptr;
+
+  for (int i = threadIdx.x; i < heads * kBackwardTile; i += kPrepareThreads) {
+    const int token = i % kBackwardTile, head = i / kBackwardTile;
+    shared.lse[head][token] =
+        token < tokens ? a.lse[(int64_t{line} * a.heads + h0 + head) * a.queries + first + token]
+                       : -INFINITY;
+    if (token >= tokens) shared.delta[head][token] = 0;
+  }
+  // With one valid key P is 1 and dS = dP - delta is 0, but out is rounded; then delta is dP
+  // itself.
+  const int only_key = only_valid_key(a, b, row, &shared.only_key);
+  uint4 value = make_uint4(0, 0, 0, 0);
+  if (only_key >= 0 && lane < Rows::kChunks) {
+    value = load_16(a.v + b * a.v_stride.batch + row * a.v_stride.row +
+                    only_key * a.v_stride.token + (h0 + h) * a.v_stride.head + 8 * lane);
+  }
+
+  // Every thread makes every turn: lanes meet in shuffles.
+  for (int base = 0; base < kBackwardTile; base += kBatch * step) {
+    uint4 o[kBatch], d[kBatch], g[kBatch];
 #pragma unroll
-      for (int i = 0; i < kBatch; ++i) {
-        const int item = base + i * kStride, token = item / heads, h = h0 + item % heads;
-        out[i] = dout[i] = gate[i] = make_uint4(0, 0, 0, 0);
-        if (item >= items || first + token >= a.queries || lane >= kChunks) continue;
-        out[i] = *reinterpret_cast<const uint4*>(a.out + offset(a.out_stride, token, h));
-        dout[i] = *reinterpret_cast<const uint4*>(a.dout + offset(a.dout_stride, token, h));
-        if (a.gate != nullptr) {
-          gate[i] = *reinterpret_cast<const uint4*>(a.gate + offset(a.gate_stride, token, h));
+    for (int i = 0; i < kBatch; ++i) {
+      const int64_t token = base + i * step + first_token;
+      o[i] = d[i] = g[i] = make_uint4(0, 0, 0, 0);
+      if (first_token < step && token < tokens && lane < Rows::kChunks) {
+        o[i] = load_16(out + token * a.out_stride.token);
+        d[i] = load_16(dout + token * a.dout_stride.token);
+        if constexpr (kGate) g[i] = load_16(gate + token * a.gate_stride.token);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int64_t token = base + i * step + first_token;
+      const bool mine = first_token < step && token < tokens;
+      auto* o2 = reinterpret_cast<__nv_bfloat162*>(&o[i]);
+      auto* d2 = reinterpret_cast<__nv_bfloat162*>(&d[i]);
+      float sum = 0;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const float2 x = __bfloat1622float2(o2[j]), y = __bfloat1622float2(d2[j]);
+        const float2 product = make_float2(x.x * y.x, x.y * y.y);
+        sum += product.x + product.y;
+        if constexpr (kGate) {
+          const float2 z = __bfloat1622float2(reinterpret_cast<__nv_bfloat162*>(&g[i])[j]);
+          // sigmoid(z) and sigmoid(-z) from one exponential, kept finite.
+          const float2 e = make_float2(__expf(fminf(-z.x, 80)), __expf(fminf(-z.y, 80)));
+          const float2 open = make_float2(__fdividef(1, 1 + e.x), __fdividef(1, 1 + e.y));
+          d2[j] = __floats2bfloat162_rn(y.x * open.x, y.y * open.y);
+          o2[j] = __floats2bfloat162_rn(product.x * e.x * open.x, product.y * e.y * open.y);
         }
       }
-#pragma unroll
-      for (int i = 0; i < kBatch; ++i) {
-        const int item = base + i * kStride, token = item / heads, h = item % heads;
-        auto* o = reinterpret_cast<__nv_bfloat162*>(&out[i]);
-        auto* d = reinterpret_cast<__nv_bfloat162*>(&dout[i]);
-        auto* g = reinterpret_cast<__nv_bfloat162*>(&gate[i]);
-        float sum = 0;
+      if (only_key >= 0) {
+        sum = 0;
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
-          const float2 x = __bfloat1622float2(o[j]), y = __bfloat1622float2(d[j]);
-          const float2 product = make_float2(x.x * y.x, x.y * y.y);
-          sum += product.x + product.y;
-          if (a.gate != nullptr) {
-            const float2 z = __bfloat1622float2(g[j]);
-            // sigmoid(z) and sigmoid(-z) from one exponential, kept finite.
-            const float2 e = make_float2(__expf(fminf(-z.x, 80)), __expf(fminf(-z.y, 80)));
-            const float2 open = make_float2(__fdividef(1, 1 + e.x), __fdividef(1, 1 + e.y));
-            const float2 shut = make_float2(e.x * open.x, e.y * open.y);
-            d[j] = __floats2bfloat162_rn(y.x * open.x, y.y * open.y);
-            o[j] = __floats2bfloat162_rn(product.x * shut.x, product.y * shut.y);
-          }
+          const float2 y = __bfloat1622float2(d2[j]);
+          const float2 v = __bfloat1622float2(reinterpret_cast<__nv_bfloat162*>(&value)[j]);
+          sum += y.x * v.x + y.y * v.y;
         }
-        if (a.gate != nullptr && item < items && first + token < a.queries && lane < kChunks) {
-          const int64_t line_token = int64_t{line} * a.queries + first + token;
-          *reinterpret_cast<uint4*>(a.dattention + (line_token * a.heads + h0 + h) * kHeadDim +
-                                    8 * lane) = dout[i];
-          if (a.dgate != nullptr) {
-            *reinterpret_cast<uint4*>(a.dgate + offset(a.dgate_stride, token, h0 + h)) = out[i];
-          }
-        }
-#pragma unroll
-        for (int step = 1; step < kLanes; step *= 2) {
-          sum += __shfl_xor_sync(0xFFFFFFFF, sum, step, kLanes);
-        }
-        if (lane == 0 && item < items) delta[h][token] = sum;
       }
-    }
-    __syncthreads();
-    for (int i = threadIdx.x; i < heads * kTilePairs; i += kPrepareThreads) {
-      const int h = i / kTilePairs, pair = i % kTilePairs;
-      const int64_t line_head = int64_t{line} * a.heads + h0 + h;
-      QueryPair x;
-#pragma unroll
-      for (int c = 0; c < 2; ++c) {
-        const int token = 2 * pair + c;
-        const float lse =
-            first + token < a.queries ? a.lse[line_head * a.queries + first + token] : -INFINITY;
-        x.minus_lse[c] = lse == -INFINITY ? -INFINITY : -lse * kLog2E;
-        x.minus_delta[c] = first + token < a.queries ? -delta[h][token] : 0;
+      if constexpr (kGate) {
+        if (mine && lane < Rows::kChunks) {
+          *reinterpret_cast<uint4*>(dattention + token * a.heads * kHeadDim) = d[i];
+          if (dgate != nullptr)
+            *reinterpret_cast<uint4*>(dgate + token * a.dgate_stride.token) = o[i];
+        }
       }
-      a.query_pairs[(line_head * a.query_tiles + tile) * kTilePairs + pair] = x;
+#pragma unroll
+      for (int offset = 1; offset < Rows::kLanes; offset *= 2) {
+        sum += __shfl_xor_sync(0xFFFFFFFF, sum, offset, Rows::kLanes);
+      }
+      if (lane == 0 && mine) shared.delta[h][token] = sum;
     }
-    __syncthreads();
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < heads * kTilePairs; i += kPrepareThreads) {
+    const int head = i / kTilePairs, pair = i % kTilePairs;
+    QueryPair x;
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+      const float lse = shared.lse[head][2 * pair + c];
+      x.minus_lse[c] = lse == -INFINITY ? -INFINITY : -lse * kLog2E;
+      x.minus_delta[c] = -shared.delta[head][2 * pair + c];
+    }
+    const int64_t line_head = int64_t{line} * a.heads + h0 + head;
+    a.query_pairs[(line_head * a.query_tiles + tile) * kTilePairs + pair] = x;
   }
 }
 
-__device__ __forceinline__ void prepare_bias(const PrepareArguments& a, int64_t block) {
-  __shared__ float tile[kBackwardTile][kBackwardTile + 1];
-  const int kt = block % a.key_tiles;
-  const int64_t rest = block / a.key_tiles;
+template <class Element>
+__device__ __forceinline__ void load_bias(const PrepareArguments& a, const Element* from,
+                                          int queries, int keys, PrepareBias& shared) {
+#pragma unroll 8
+  for (int i = 0; i < kTileScores / kPrepareThreads; ++i) {
+    const int q = i * (kPrepareThreads / kBackwardTile) + threadIdx.x / kBackwardTile;
+    const int k = threadIdx.x % kBackwardTile;
+    float x = 0;
+    if (q < queries && k < keys) x = static_cast<float>(from[q * a.bias_query + k * a.bias_key]);
+    shared.tile[q][k] = x;
+  }
+}
+
+__device__ __forceinline__ void prepare_bias(const PrepareArguments& a, int block,
+                                             PrepareBias& shared) {
+  const int kt = block % a.key_tiles, rest = block / a.key_tiles;
   const int qt = rest % a.query_tiles, plane = rest / a.query_tiles;
-  const int64_t origin = plane / a.heads * a.bias_batch + plane % a.heads * a.bias_head;
-  for (int i = threadIdx.x; i < kTileScores; i += kPrepareThreads) {
-    const int q = i / kBackwardTile, k = i % kBackwardTile;
-    const int64_t query = qt * kBackwardTile + q, key = kt * kBackwardTile + k;
-    const bool inside = a.bias != nullptr && query < a.queries && key < a.keys;
-    const int64_t at = origin + query * a.bias_query + key * a.bias_key;
-    tile[q][k] = inside ? load_as_float(a.bias, a.bias_dtype, at) * a.inverse_scale : 0;
+  const int query = qt * kBackwardTile, key = kt * kBackwardTile;
+  const int64_t origin = plane / a.heads * a.bias_batch + plane % a.heads * a.bias_head +
+                         query * a.bias_query + key * a.bias_key;
+  const int queries = a.bias == nullptr ? 0 : a.queries - query, keys = a.keys - key;
+  if (a.bias_dtype == DType::f32) {
+    load_bias(a, static_cast<const float*>(a.bias) + origin, queries, keys, shared);
+  } else if (a.bias_dtype == DType::bf16) {
+    load_bias(a, static_cast<const __nv_bfloat16*>(a.bias) + origin, queries, keys, shared);
+  } else {
+    load_bias(a, static_cast<const __half*>(a.bias) + origin, queries, keys, shared);
   }
   __syncthreads();
-  auto* by_query = reinterpret_cast<float4*>(a.bias_by_query + block * kTileScores);
+  const auto& tile = shared.tile;
+  auto* by_query = reinterpret_cast<float4*>(a.bias_by_query + int64_t{block} * kTileScores);
   auto* by_key = reinterpret_cast<float4*>(
       a.bias_by_key + ((int64_t{plane} * a.key_tiles + kt) * a.query_tiles + qt) * kTileScores);
+#pragma unroll
   for (int i = threadIdx.x; i < kTileScores / 4; i += kPrepareThreads) {
-    const int thread = i % 128, row = thread / 32 * 16 + thread % 32 / 4;
-    const int column = i / 128 * 8 + thread % 4 * 2;
-    by_query[i] = make_float4(tile[row][column], tile[row][column + 1], tile[row + 8][column],
-                              tile[row + 8][column + 1]);
-    if (a.bias == nullptr) continue;
-    by_key[i] = make_float4(tile[column][row], tile[column + 1][row], tile[column][row + 8],
-                            tile[column + 1][row + 8]);
+    const int thread = i % 128, r = thread / 32 * 16 + thread % 32 / 4;
+    const int c = i / 128 * 8 + thread % 4 * 2;
+    by_query[i] = make_float4(tile[r][c] * kLog2E, tile[r][c + 1] * kLog2E, tile[r + 8][c] * kLog2E,
+                              tile[r + 8][c + 1] * kLog2E);
+    if (a.bias == nullptr) continue;  // both are the same tile of zeros
+    const float x = a.inverse_scale;
+    by_key[i] =
+        make_float4(tile[c][r] * x, tile[c + 1][r] * x, tile[c][r + 8] * x, tile[c + 1][r + 8] * x);
   }
 }
 
@@ -177,16 +256,20 @@ __device__ __forceinline__ void prepare_mask(const PrepareArguments& a, int bloc
   if (threadIdx.x % 32 == 0) a.mask_words[word] = uint64_t{bits[1]} << 32 | bits[0];
 }
 
-template <int kHeadDim>
-__global__ void __launch_bounds__(kPrepareThreads)
+template <int kHeadDim, bool kGate>
+__global__ void __launch_bounds__(kPrepareThreads, kGate ? 3 : 4)
     prepare_kernel(const __grid_constant__ PrepareArguments a) {
+  __shared__ union {
+    typename PrepareRows<kHeadDim>::Shared rows;
+    PrepareBias bias;
+  } shared;
   const int block = blockIdx.x;
-  if (block < a.row_blocks) {
-    prepare_rows<kHeadDim>(a, block);
-  } else if (block < a.row_blocks + a.bias_blocks) {
-    prepare_bias(a, block - a.row_blocks);
+  if (block < a.bias_blocks) {
+    prepare_bias(a, block, shared.bias);
+  } else if (block < a.bias_blocks + a.row_blocks) {
+    prepare_rows<kHeadDim, kGate>(a, block - a.bias_blocks, shared.rows);
   } else {
-    prepare_mask(a, block - a.row_blocks - a.bias_blocks);
+    prepare_mask(a, block - a.bias_blocks - a.row_blocks);
   }
 }
 
@@ -227,15 +310,18 @@ __global__ void __launch_bounds__(kPrepareThreads) sum_dbias_kernel(const SumArg
 }
 
 template <int kHeadDim>
-void launch_prepare(const PrepareArguments& a, Stream stream) {
+void launch_prepare(PrepareArguments a, Stream stream) {
   const int64_t words = int64_t{a.batch} * a.rows * a.key_tiles;
   const int64_t mask_blocks = (words + kPrepareThreads / 32 - 1) / (kPrepareThreads / 32);
-  launch(prepare_kernel<kHeadDim>,
-         dim3(static_cast<uint32_t>(a.row_blocks + a.bias_blocks + mask_blocks)),
+  const int64_t heads = PrepareRows<kHeadDim>::kMostHeads;
+  a.row_blocks = a.batch * a.rows * a.query_tiles * ((a.heads + heads - 1) / heads);
+  const auto kernel =
+      a.gate == nullptr ? prepare_kernel<kHeadDim, false> : prepare_kernel<kHeadDim, true>;
+  launch(kernel, dim3(static_cast<uint32_t>(a.bias_blocks + a.row_blocks + mask_blocks)),
          dim3(kPrepareThreads), 0, stream, false, a);
 }
-extern template void launch_prepare<32>(const PrepareArguments&, Stream);
-extern template void launch_prepare<48>(const PrepareArguments&, Stream);
-extern template void launch_prepare<64>(const PrepareArguments&, Stream);
+extern template void launch_prepare<32>(PrepareArguments, Stream);
+extern template void launch_prepare<48>(PrepareArguments, Stream);
+extern template void launch_prepare<64>(PrepareArguments, Stream);
 
 }  // namespace megafold::kernels::sm90a
