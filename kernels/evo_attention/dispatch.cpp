@@ -1,6 +1,9 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/evo_attention/implementations.h"
+#ifdef MEGAFOLD_CUDA
+#include "kernels/evo_attention/sm90a/sm90a.h"
+#endif
 
 namespace megafold::kernels {
 
@@ -14,6 +17,9 @@ const std::vector<Implementation<EvoAttentionForward>>& evo_attention_forward() 
 
 const std::vector<Implementation<EvoAttentionBackward>>& evo_attention_backward() {
   static const std::vector<Implementation<EvoAttentionBackward>> list = {
+#ifdef MEGAFOLD_CUDA
+      kSm90aBackward,
+#endif
       kEvoAttentionBackwardCpu,
       kEvoAttentionBackwardReference,
   };
