@@ -3,6 +3,7 @@
 #include "model/primitives.h"
 
 #include "base/errors.h"
+#include "ops/layernorm.h"
 
 namespace megafold {
 
@@ -13,17 +14,17 @@ Linear Linear::with_bias(const Scope& scope, int64_t in, int64_t out, Init init,
   return linear;
 }
 
-LayerNorm::LayerNorm(const Scope& scope, int64_t channels, Affine affine) : width(channels) {
-  if (affine != none) weight = scope.parameter("weight", {channels}, {kOnes});
+LayerNorm::LayerNorm(const Scope& scope, int64_t channels, Affine affine) {
+  weight = scope.parameter("weight", {channels}, {kOnes});
   if (affine == scale_and_offset) bias = scope.parameter("bias", {channels}, {kZeros});
 }
 
 at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
-  return at::layer_norm(x, {width}, weight, bias);
+  return ops::layer_norm(x, weight, bias);
 }
 
 at::Tensor normalize(const at::Tensor& x) {
-  return at::layer_norm(x, {x.size(-1)});
+  return ops::layer_norm(x, {}, {});
 }
 
 at::Tensor Dropout::shared(const at::Tensor& x, double rate, int64_t dimension) {

@@ -33,8 +33,7 @@ struct Linear {
 
 /// Layer normalisation of the last dimension, eps = 1e-5.
 struct LayerNorm {
-  enum Affine { scale_and_offset, scale_only, none };
-  int64_t width = 0;
+  enum Affine { scale_and_offset, scale_only };
   at::Tensor weight, bias;
 
   LayerNorm() = default;

@@ -1,0 +1,211 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// `megafold parity DIR`: our modules beside golden vectors of a peer. Each case holds weights,
+// inputs, cotangents, outputs and gradients (loss = sum of out x cot).
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <optional>
+
+#include "base/errors.h"
+#include "base/publish.h"
+#include "checkpoint/import_protenix.h"
+#include "cli/commands.h"
+#include "cli/parity_cases.h"
+
+namespace megafold::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kLimitF64 = 1e-11, kLimitF32 = 5e-6;
+constexpr double kLimitF32Sampler = 2e-4;  // its sines see values near 1e3
+// A gradient that is zero in exact arithmetic (an offset before a softmax) holds rounding alone: it
+// is measured by the case's largest gradient instead of its own.
+constexpr double kZeroGradient = 1e-9;
+
+struct Options {
+  fs::path folder;
+  std::string dialect = "protenix", dtype = "f64", device = "cpu", only;
+};
+
+double largest(const at::Tensor& x) {
+  return x.numel() == 0 ? 0 : x.abs().max().to(at::kDouble).item<double>();
+}
+
+/// max |ours - golden| / scale, less what storing the golden value as f32 rounded; infinity where a
+/// NaN or another shape stands.
+double error_of(const at::Tensor& ours, const at::Tensor& golden, double scale) {
+  if (ours.sizes() != golden.sizes()) return std::numeric_limits<double>::infinity();
+  const at::Tensor a = ours.detach().cpu().to(at::kDouble), b = golden.to(at::kDouble);
+  if (!a.isnan().equal(b.isnan())) return std::numeric_limits<double>::infinity();
+  at::Tensor difference = (a - b).abs();
+  if (golden.scalar_type() == at::kFloat)
+    difference = (difference - b.abs() * 0x1.0001p-24).clamp_min(0);
+  const double worst = largest(difference);
+  return worst == 0 ? 0 : worst / std::max(scale, std::numeric_limits<double>::min());
+}
+
+struct Row {
+  std::string name;
+  double out = 0, grad_in = 0, grad_param = 0, limit = 0;
+  std::string worst, skipped, failure;
+
+  [[nodiscard]] bool passed() const {
+    return failure.empty() && out <= limit && grad_in <= limit && grad_param <= limit;
+  }
+};
+
+/// Keeps the largest error and what it belongs to; a NaN counts as the largest.
+void keep(double& kept, double error, Row& row, const std::string& what) {
+  if (error <= kept) return;
+  kept = error;
+  if (!(error <= row.limit)) row.worst = what;
+}
+
+void run(const Safetensors& file, ParityCase& c, const ParityRunner& runner, Row& row) {
+  runner(c);
+  at::Tensor loss;
+  for (const Safetensors::Info& info : file.tensors()) {
+    if (!info.name.starts_with("out.")) continue;
+    const std::string name = info.name.substr(4);
+    const auto ours = c.outputs.find(name);
+    if (ours == c.outputs.end()) {
+      if (name.starts_with("draw_")) continue;
+      fail<BadInput>("golden output '{}' has no counterpart", name);
+    }
+    const at::Tensor golden = file[info.name];
+    keep(row.out, error_of(ours->second, golden, largest(golden)), row, info.name);
+    if (!file.contains("cot." + name) || !ours->second.requires_grad()) continue;
+    const at::Tensor cotangent = file["cot." + name].to(ours->second.options());
+    const at::Tensor part = (ours->second * cotangent).sum();
+    loss = loss.defined() ? loss + part : part;
+  }
+  if (loss.defined()) loss.backward();
+
+  double largest_in = 0, largest_param = 0;
+  for (const Safetensors::Info& info : file.tensors()) {
+    if (info.name.starts_with("grad_in."))
+      largest_in = std::max(largest_in, largest(file[info.name]));
+    if (info.name.starts_with("grad_param."))
+      largest_param = std::max(largest_param, largest(file[info.name]));
+  }
+  const auto scale_of = [](const at::Tensor& golden, double of_case) {
+    const double own = largest(golden);
+    return own < kZeroGradient * of_case ? of_case : own;
+  };
+  for (const Safetensors::Info& info : file.tensors()) {
+    if (!info.name.starts_with("grad_in.")) continue;
+    const at::Tensor golden = file[info.name];
+    at::Tensor ours = c.in(info.name.substr(8)).grad();
+    if (!ours.defined()) ours = at::zeros_like(golden);
+    keep(row.grad_in, error_of(ours, golden, scale_of(golden, largest_in)), row, info.name);
+  }
+  size_t compared = 0;
+  for (const Parameters::Entry& entry : c.parameters.entries()) {
+    if (!entry.trainable) continue;
+    const at::Tensor grad =
+        entry.tensor.grad().defined() ? entry.tensor.grad() : at::zeros_like(entry.tensor);
+    for (auto& [peer, part] : split_for_protenix(entry.name, grad)) {
+      std::string name = peer;
+      if (name.starts_with(c.skip_prefix)) name.erase(0, c.skip_prefix.size());
+      name = "grad_param." + name;
+      if (!file.contains(name)) continue;
+      const at::Tensor golden = file[name];
+      keep(row.grad_param, error_of(part, golden, scale_of(golden, largest_param)), row, name);
+      ++compared;
+    }
+  }
+  const auto expected = std::ranges::count_if(
+      file.tensors(), [](const auto& info) { return info.name.starts_with("grad_param."); });
+  if (compared != static_cast<size_t>(expected))
+    fail<BadInput>("{} of {} parameter gradients were compared", compared, expected);
+}
+
+Row run_case(const Options& options, const std::string& name, const nlohmann::json& entry) {
+  Row row;
+  row.name = name;
+  const bool f64 = options.dtype == "f64";
+  const std::string type = entry.at("class").get<std::string>();
+  const std::string last = type.substr(type.rfind('.') + 1);
+  row.limit = f64 ? kLimitF64 : last == "sample_diffusion" ? kLimitF32Sampler : kLimitF32;
+  const auto runner = parity_runners().find(last);
+  if (runner == parity_runners().end()) {
+    row.skipped = fmt::format("no counterpart of {}", type);
+    return row;
+  }
+  if (!f64 && last == "PLDDTLoss") {
+    row.skipped = "its scores lie on bin edges: f64 only";
+    return row;
+  }
+  try {
+    const Safetensors file(options.folder / (name + ".safetensors"));
+    ParityCase c(file, entry.value("config", nlohmann::json::object()),
+                 conventions_of(parse_dialect(options.dialect)), at::Device(options.device),
+                 f64 ? at::kDouble : at::kFloat);
+    run(file, c, runner->second, row);
+  } catch (const std::exception& error) {
+    row.failure = error.what();
+    row.failure = row.failure.substr(0, row.failure.find('\n'));
+  }
+  return row;
+}
+
+void run_parity(const Options& options) {
+  nlohmann::json manifest;
+  const fs::path path = options.folder / "manifest.json";
+  try {
+    manifest = nlohmann::json::parse(read_file(path));
+  } catch (const nlohmann::json::exception& error) {
+    fail<BadInput>("{}: is no JSON: {}", path.string(), error.what());
+  }
+  if (!options.only.empty() && !manifest.contains(options.only))
+    fail<BadInput>("{}: has no case '{}'", path.string(), options.only);
+  int passed = 0, failed = 0, skipped = 0;
+  fmt::print("{:<34} {:>9} {:>9} {:>9}  {}\n", "case", "outputs", "grad in", "grad par", "");
+  for (const auto& [name, entry] : manifest.items()) {
+    if (!options.only.empty() && name != options.only) continue;
+    const Row row = run_case(options, name, entry);
+    if (!row.skipped.empty()) {
+      ++skipped;
+      fmt::print("{:<34} {:>9} {:>9} {:>9}  skipped: {}\n", name, "", "", "", row.skipped);
+      continue;
+    }
+    ++(row.passed() ? passed : failed);
+    fmt::print(
+        "{:<34} {:>9.1e} {:>9.1e} {:>9.1e}  {}\n", name, row.out, row.grad_in, row.grad_param,
+        row.passed()          ? "passed"
+        : row.failure.empty() ? fmt::format("FAILED: {} is over {:.0e}", row.worst, row.limit)
+                              : "FAILED: " + row.failure);
+  }
+  fmt::print("{} passed, {} failed{}\n", passed, failed,
+             skipped > 0 ? fmt::format(", {} skipped", skipped) : "");
+  if (failed > 0) throw ExitWith{1};
+}
+
+}  // namespace
+
+void add_parity_command(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* const command =
+      app.add_subcommand("parity", "Compare our modules with golden vectors of a peer");
+  command->add_option("dir", options->folder, "folder with manifest.json and *.safetensors")
+      ->required();
+  command->add_option("--dialect", options->dialect, "whose function the vectors show")
+      ->capture_default_str();
+  command->add_option("--dtype", options->dtype, "arithmetic")
+      ->check(CLI::IsMember({"f64", "f32"}))
+      ->capture_default_str();
+  command->add_option("--device", options->device, "cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  command->add_option("--case", options->only, "this case alone");
+  command->footer("Example:\n  megafold parity golden/protenix --dtype f32");
+  command->callback([options] { run_parity(*options); });
+}
+
+}  // namespace megafold::cli

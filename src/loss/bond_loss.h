@@ -1,0 +1,15 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Bond loss (SI eq. 5): mean over bonded pairs of atoms, both resolved, of (d_lm - d_gt_lm)^2.
+#pragma once
+
+#include <ATen/ATen.h>
+
+namespace megafold {
+
+/// x [S, A, 3], x_true [A, 3], Angstrom; bonds i64 [B, 2], pairs of resolved atoms. Returns the
+/// loss of each sample, [S], Angstrom^2; zeros without bonds.
+at::Tensor bond_loss(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor& bonds);
+
+}  // namespace megafold

@@ -1,0 +1,22 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Algorithm 27, SmoothLDDTLoss, over the pairs l != m of resolved atoms whose true distance is
+// under 30 A where l is of a nucleic acid, else under 15 A:
+//   e_lm = 1/4 sum_c sigmoid(c - |d_lm - d_gt_lm|), c = 0.5, 1, 2, 4 A;  loss = 1 - mean e
+#pragma once
+
+#include <ATen/ATen.h>
+
+namespace megafold {
+
+/// x [S, A, 3] and x_true [A, 3], Angstrom; resolved and is_nucleotide [A], 0 or 1. Returns the
+/// loss of each sample, [S]. Streams over blocks of rows: nothing of A x A is held.
+at::Tensor smooth_lddt_loss(const at::Tensor& x, const at::Tensor& x_true,
+                            const at::Tensor& resolved, const at::Tensor& is_nucleotide);
+
+/// The pairs that count, bool [A, A] (for small A: tests and comparisons).
+at::Tensor smooth_lddt_pairs(const at::Tensor& x_true, const at::Tensor& resolved,
+                             const at::Tensor& is_nucleotide);
+
+}  // namespace megafold

@@ -1,0 +1,53 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Algorithm 18, SampleDiffusion, Algorithm 19, CentreRandomAugmentation, and the noise levels of
+// training and sampling (SI 3.7.1; af3-facts 9).
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <functional>
+#include <vector>
+
+#include "base/philox.h"
+#include "model/conventions.h"
+
+namespace megafold {
+
+/// Levels k = 0 .. steps of the sampler, Angstrom, from 16 * 160 down.
+std::vector<double> noise_schedule(int64_t steps, const Conventions& conventions);
+
+/// R (x - centre) + shift for each sample. x [S, A, 3] or [A, 3]; weight [A] of the centre's mean,
+/// or undefined (every atom counts); rotation [S, 3, 3], shift [S, 3], Angstrom. Returns [S, A, 3].
+at::Tensor centre_augment(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& rotation,
+                          const at::Tensor& shift);
+
+/// A rigid motion per sample: uniform rotations [S, 3, 3], shifts N(0, 1 A) [S, 3]; f64 on the CPU.
+struct RigidDraws {
+  at::Tensor rotation, shift;
+};
+RigidDraws draw_rigid(Random& random, int64_t samples);
+
+/// Standard normal [S, ..]; sample k has a stream of its own, so its values do not depend on S.
+/// f32 on the CPU.
+at::Tensor draw_normal(uint64_t seed, uint64_t sample, uint64_t visit, Purpose purpose,
+                       at::IntArrayRef shape);
+
+/// One step's draws.
+struct SamplerStep {
+  at::Tensor rotation, shift, noise;  // [S, 3, 3], [S, 3], [S, A, 3] standard normal
+};
+struct SamplerSettings {
+  double gamma = 0.8, gamma_min = 1.0, noise_scale = 1.003, step_scale = 1.5;
+};
+
+/// `start` [S, A, 3] standard normal; `draw(k)` gives step k's draws and `denoise(x, t)` the
+/// denoised positions, t [S]. `weight` as in centre_augment. Returns [S, A, 3].
+at::Tensor sample_diffusion(
+    const std::vector<double>& schedule, const at::Tensor& start, const at::Tensor& weight,
+    const std::function<SamplerStep(int64_t step)>& draw,
+    const std::function<at::Tensor(const at::Tensor& x, const at::Tensor& t)>& denoise,
+    const SamplerSettings& settings = {});
+
+}  // namespace megafold
