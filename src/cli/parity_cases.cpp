@@ -285,7 +285,7 @@ at::Tensor ParityCase::in(const std::string& name) {
   at::Tensor tensor = file_["in." + name];
   tensor = tensor.is_floating_point() ? tensor.to(device_, dtype_, false, /*copy=*/true)
                                       : tensor.to(device_, false, /*copy=*/true);
-  if (file_.contains("grad_in." + name)) tensor.set_requires_grad(true);
+  if (file_.contains(fmt::format("grad_in.{}", name))) tensor.set_requires_grad(true);
   return inputs[name] = tensor;
 }
 
@@ -307,7 +307,8 @@ void ParityCase::load() {
       parameters,
       [&](const std::string& name) {
         for (const char* kind : {"param.", "buffer."})
-          if (file_.contains(kind + name)) return file_[kind + name];
+          if (const auto full = fmt::format("{}{}", kind, name); file_.contains(full))
+            return file_[full];
         return at::Tensor();
       },
       known, skip_prefix);
@@ -449,7 +450,7 @@ const std::map<std::string_view, ParityRunner>& parity_runners() {
       {"InferenceNoiseScheduler",
        [](ParityCase& c) {
          for (const int64_t steps : {20, 200})
-           c.outputs["t" + std::to_string(steps)] =
+           c.outputs[fmt::format("t{}", steps)] =
                at::tensor(noise_schedule(steps, c.conventions), at::kDouble);
        }},
       {"sample_diffusion", sample_diffusion_case},

@@ -22,9 +22,9 @@ namespace megafold::cli {
 /// A golden case while it runs.
 class ParityCase {
  public:
-  ParityCase(const Safetensors& file, nlohmann::json config, const Conventions& conventions,
+  ParityCase(const Safetensors& file, nlohmann::json config, const Conventions& dialect,
              const at::Device& device, at::ScalarType dtype)
-      : conventions(conventions),
+      : conventions(dialect),
         file_(file),
         config_(std::move(config)),
         device_(device),

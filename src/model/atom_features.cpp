@@ -50,7 +50,8 @@ AtomFeatures atom_features(const AtomInputs& in, const Conventions& conventions,
 
   const at::Tensor inside =
       key_windows(at::ones({atoms}, pos.options())).view({-1, 1, kWindowKeys, 1});
-  const at::Tensor offset = query_windows(pos).unsqueeze(2) - key_windows(pos).unsqueeze(1);
+  const at::Tensor place = pos.detach();  // a feature of the pair, not a path for gradients
+  const at::Tensor offset = query_windows(place).unsqueeze(2) - key_windows(place).unsqueeze(1);
   const at::Tensor same = query_windows(in.ref_space_uid)
                               .unsqueeze(2)
                               .eq(key_windows(in.ref_space_uid).unsqueeze(1))

@@ -2,17 +2,198 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/model.h"
 
+#include <c10/core/GradMode.h>
+
+#include <numeric>
+
 #include "base/errors.h"
+#include "model/diffusion_module.h"
+#include "model/distogram_head.h"
+#include "model/input_embedder.h"
+#include "model/msa_module.h"
+#include "model/sampler.h"
 
 namespace megafold {
+namespace {
+
+/// What the modules read of a batch, in the model's dtype; no gradient goes there.
+struct Features {
+  AtomFeatures atoms;
+  at::Tensor relative;                         // [N, N, 139]
+  at::Tensor restype, profile, deletion_mean;  // [N, 32], [N, 32], [N]
+  at::Tensor token_bonds;                      // [N, N, 1]
+  at::Tensor token_mask, pair_mask;            // bool [N], [N, N]; undefined: every token is real
+};
+
+/// A CPU mask that is all ones is left out; on a device it stays, for asking would stop the stream.
+bool masks_something(const at::Tensor& mask) {
+  return !mask.is_cpu() || mask.lt(1).any().item<bool>();
+}
+
+Features features_of(const Batch& b, const Conventions& conventions, at::ScalarType dtype) {
+  constexpr const char* kName = "batch";
+  expect_shape(kName, "restype", b.restype, {-1});
+  const int64_t n = b.restype.size(0);
+  for (const auto& [name, tensor] :
+       {std::pair<const char*, const at::Tensor*>{"residue_index", &b.residue_index},
+        {"token_index", &b.token_index},
+        {"asym_id", &b.asym_id},
+        {"entity_id", &b.entity_id},
+        {"sym_id", &b.sym_id},
+        {"token_mask", &b.token_mask},
+        {"deletion_mean", &b.deletion_mean}})
+    expect_shape(kName, name, *tensor, {n});
+  expect_shape(kName, "profile", b.profile, {n, 32});
+  expect_shape(kName, "token_bonds", b.token_bonds, {n, n});
+  expect_shape(kName, "msa", b.msa, {-1, n});
+  expect_shape(kName, "deletion", b.deletion, {b.msa.size(0), n});
+  expect_shape(kName, "msa_mask", b.msa_mask, {b.msa.size(0), n});
+  expect_shape(kName, "atom_mask", b.atom_mask, {-1});
+
+  Features f;
+  f.atoms = atom_features({b.ref_pos, b.ref_charge, b.ref_mask,
+                           // Z -> class; padding (Z = 0) becomes class 0 and is masked.
+                           (b.ref_element - 1 + conventions.element_of_hydrogen).clamp_min(0),
+                           b.ref_atom_name_chars, b.ref_space_uid, b.atom_to_token,
+                           masks_something(b.atom_mask) ? b.atom_mask : at::Tensor(), n},
+                          conventions, dtype);
+  f.relative =
+      relative_positions(b.asym_id, b.residue_index, b.entity_id, b.sym_id, b.token_index, dtype);
+  f.restype = at::one_hot(b.restype, 32).to(dtype);
+  f.profile = b.profile.to(dtype);
+  f.deletion_mean = b.deletion_mean.to(dtype);
+  f.token_bonds = b.token_bonds.to(dtype).unsqueeze(-1);
+  if (masks_something(b.token_mask)) {
+    f.token_mask = b.token_mask.gt(0);
+    f.pair_mask = f.token_mask.unsqueeze(1).logical_and(f.token_mask.unsqueeze(0));
+  }
+  return f;
+}
+
+/// The rows of a batch's alignment, drawn anew for each cycle (af3-facts 4.4): all that hold
+/// anything, or a uniform choice of `limit` of them.
+class MsaRows {
+ public:
+  MsaRows(const Batch& batch, uint64_t seed, int64_t limit, at::ScalarType dtype)
+      : batch_(batch),
+        limit_(limit),
+        dtype_(dtype),
+        random_(seed, stream_id(batch.id), batch.visit, Purpose::msa_rows) {
+    const at::Tensor valid = batch.msa_mask.gt(0).any(1).cpu();
+    for (int64_t i = 0; i < valid.size(0); ++i)
+      if (valid.const_data_ptr<bool>()[i]) rows_.push_back(i);
+    if (rows_.empty()) fail<BadInput>("{}: no row of the alignment holds anything", batch.id);
+  }
+
+  /// features [M, N, 34] and mask [M, N] (undefined: every entry counts).
+  std::pair<at::Tensor, at::Tensor> draw() {
+    const auto count = static_cast<int64_t>(rows_.size());
+    if (count <= limit_ && features_.defined()) return {features_, mask_};
+    std::vector<int64_t> rows = rows_;
+    if (count > limit_) {
+      for (size_t i = 0; i < static_cast<size_t>(limit_); ++i)
+        std::swap(rows[i], rows[i + random_.below(rows.size() - i)]);
+      rows.resize(static_cast<size_t>(limit_));
+    }
+    const at::Tensor index = at::tensor(rows, at::kLong).to(batch_.msa.device());
+    features_ = msa_features(batch_.msa.index_select(0, index),
+                             batch_.deletion.index_select(0, index).to(dtype_));
+    mask_ = batch_.msa_mask.index_select(0, index).to(dtype_);
+    if (!masks_something(mask_)) mask_ = at::Tensor();
+    return {features_, mask_};
+  }
+
+ private:
+  const Batch& batch_;
+  int64_t limit_;
+  at::ScalarType dtype_;
+  Random random_;
+  std::vector<int64_t> rows_;
+  at::Tensor features_, mask_;
+};
+
+}  // namespace
 
 struct Model::Modules {
   ModelConfig config;
+  Conventions conventions;
   Parameters parameters;
+
+  InputEmbedder input_embedder;
+  Linear relative_position, token_bond, single_init, pair_init_row, pair_init_column;
+  LayerNorm recycle_norm_z, recycle_norm_s;
+  Linear recycle_pair, recycle_single;
+  MsaModule msa_module;
+  PairformerStack pairformer;
+  DiffusionModule diffusion;
+  DistogramHead distogram;
+
+  Modules(const ModelConfig& c, uint64_t seed) : Modules(c, Scope(parameters, seed)) {}
+
+  [[nodiscard]] at::ScalarType dtype() const { return single_init.weight.scalar_type(); }
+  [[nodiscard]] at::Device device() const { return single_init.weight.device(); }
+
+  [[nodiscard]] TrunkOutput trunk(const Features& f, MsaRows& rows, int64_t cycles,
+                                  Dropout& drop) const;
+  void require_here(const Batch& batch) const {
+    if (batch.restype.defined() && batch.restype.device() != device())
+      fail<BadInput>("{}: the batch is on {}, the model on {}", batch.id,
+                     batch.restype.device().str(), device().str());
+  }
+
+ private:
+  Modules(const ModelConfig& c, const Scope& root)
+      : config(c),
+        conventions(conventions_of(c.dialect)),
+        input_embedder(root / "input_embedder", conventions,
+                       {c.c_atom, c.c_atompair, c.c_token_input, c.atom_blocks, c.atom_heads}),
+        relative_position(root / "relative_position", kRelativePositions, c.c_z),
+        token_bond(root / "token_bond", 1, c.c_z),
+        single_init(root / "single_init", c.c_s_inputs(), c.c_s),
+        pair_init_row(root / "pair_init_row", c.c_s, c.c_z),
+        pair_init_column(root / "pair_init_column", c.c_s, c.c_z),
+        recycle_norm_z(root / "recycle_norm_z", c.c_z),
+        recycle_norm_s(root / "recycle_norm_s", c.c_s),
+        recycle_pair(root / "recycle_pair", c.c_z, c.c_z, kZeros),
+        recycle_single(root / "recycle_single", c.c_s, c.c_s, kZeros),
+        msa_module(root / "msa_module", conventions, c, c.c_s_inputs()),
+        pairformer(root / "pairformer", conventions, PairSizes::of(c), c.c_s, c.single_heads,
+                   c.pairformer_blocks),
+        diffusion(root / "diffusion", conventions,
+                  {{c.c_atom, c.c_atompair, c.c_token, c.atom_blocks, c.atom_heads},
+                   c.c_s,
+                   c.c_z,
+                   c.c_s_inputs(),
+                   c.fourier_width,
+                   c.diffusion_blocks,
+                   c.diffusion_heads}),
+        distogram(root / "distogram", conventions, c.c_z, c.distogram_bins) {}
 };
 
-Model::Model(const ModelConfig& config, uint64_t /*seed*/) : modules_(new Modules{config, {}}) {
+TrunkOutput Model::Modules::trunk(const Features& f, MsaRows& rows, int64_t cycles,
+                                  Dropout& drop) const {
+  const at::Tensor s_inputs = input_embedder(f.atoms, f.restype, f.profile, f.deletion_mean);
+  const at::Tensor s_init = single_init(s_inputs);
+  const at::Tensor z_init = pair_init_row(s_init).unsqueeze(1) +
+                            pair_init_column(s_init).unsqueeze(0) + relative_position(f.relative) +
+                            token_bond(f.token_bonds);
+  const bool with_gradient = c10::GradMode::is_enabled();
+  at::Tensor s, z;
+  for (int64_t cycle = 0; cycle < cycles; ++cycle) {
+    const c10::AutoGradMode mode(with_gradient && cycle + 1 == cycles);
+    // Before the first cycle s and z are zeros, and LN(0) is the offset.
+    z = z_init + recycle_pair(cycle == 0 ? recycle_norm_z.bias : recycle_norm_z(z));
+    const auto [features, msa_mask] = rows.draw();
+    z = msa_module(features, s_inputs, z, msa_mask, f.token_mask, f.pair_mask, drop);
+    s = s_init + recycle_single(cycle == 0 ? recycle_norm_s.bias : recycle_norm_s(s));
+    pairformer(s, z, f.token_mask, f.pair_mask, drop);
+  }
+  return {s_inputs, s, z};
+}
+
+Model::Model(const ModelConfig& config, uint64_t seed) {
   config.validate();
+  modules_ = std::make_unique<Modules>(config, seed);
 }
 Model::~Model() = default;
 Model::Model(Model&&) noexcept = default;
@@ -28,12 +209,74 @@ const Parameters& Model::parameters() const {
   return modules_->parameters;
 }
 
-TrainingOutput Model::forward_train(const Batch&, const TrainOptions&) const {
-  fail<Unsupported>("training: the modules are not in this version yet");
+TrainingOutput Model::forward_train(const Batch& batch, const TrainOptions& options) const {
+  const Modules& m = *modules_;
+  m.require_here(batch);
+  expect_shape("batch", "atom_positions", batch.atom_positions, {batch.num_atoms(), 3});
+  expect_shape("batch", "atom_resolved_mask", batch.atom_resolved_mask, {batch.num_atoms()});
+  const uint64_t seed = options.seed, id = stream_id(batch.id), visit = batch.visit;
+  const Features f = features_of(batch, m.conventions, m.dtype());
+
+  TrainingOutput out;
+  out.cycles =
+      options.cycles > 0
+          ? options.cycles
+          : 1 + static_cast<int64_t>(Random(seed, id, visit, Purpose::recycles)
+                                         .below(static_cast<uint64_t>(m.config.max_cycles)));
+  Dropout drop = options.dropout ? Dropout(Random(seed, id, visit, Purpose::dropout)) : Dropout();
+  MsaRows rows(batch, seed, m.config.msa_rows, m.dtype());
+  const TrunkOutput trunk = m.trunk(f, rows, out.cycles, drop);
+  out.distogram_logits = m.distogram(trunk.z);
+
+  const int64_t samples = options.samples > 0 ? options.samples : m.config.diffusion_samples;
+  const auto here = at::TensorOptions(m.device()).dtype(m.dtype());
+  const auto streams = [&](Purpose purpose) {
+    return SampleStreams(seed, id, visit, purpose, samples);
+  };
+  // The level of a sample: 16 exp(-1.2 + 1.5 n), Angstrom (SI 3.7.1).
+  out.t_hat =
+      at::exp(streams(Purpose::noise_level).normal({}) * 1.5 - 1.2).mul(kSigmaData).to(here);
+  const auto [rotation, shift] = streams(Purpose::augmentation).rigid();
+  const at::Tensor resolved = batch.atom_resolved_mask.to(here);
+  out.x_true =
+      centre_augment(batch.atom_positions.to(here), resolved, rotation.to(here), shift.to(here)) *
+      resolved.unsqueeze(-1);
+  const at::Tensor noise = streams(Purpose::noise).normal({batch.num_atoms(), 3}).to(here);
+  // Unresolved atoms are zeros for the network (af3-facts 9.2).
+  out.x_noisy = (out.x_true + noise * out.t_hat.view({-1, 1, 1})) * resolved.unsqueeze(-1);
+  const auto prepared =
+      m.diffusion.prepare(f.atoms, f.relative, trunk.s_inputs, trunk.s, trunk.z, f.token_mask);
+  out.x_denoised = m.diffusion(f.atoms, prepared, out.x_noisy, out.t_hat);
+  return out;
 }
 
-at::Tensor Model::sample(const Batch&, const SampleOptions&) const {
-  fail<Unsupported>("sampling: the modules are not in this version yet");
+at::Tensor Model::sample(const Batch& batch, const SampleOptions& options) const {
+  const c10::NoGradGuard no_grad;
+  const Modules& m = *modules_;
+  m.require_here(batch);
+  const Features f = features_of(batch, m.conventions, m.dtype());
+  MsaRows rows(batch, options.seed, m.config.msa_rows, m.dtype());
+  Dropout off;
+  const TrunkOutput trunk =
+      m.trunk(f, rows, options.cycles > 0 ? options.cycles : m.config.max_cycles, off);
+  const auto prepared =
+      m.diffusion.prepare(f.atoms, f.relative, trunk.s_inputs, trunk.s, trunk.z, f.token_mask);
+
+  const auto here = at::TensorOptions(m.device()).dtype(m.dtype());
+  SampleStreams streams(options.seed, stream_id(batch.id), batch.visit, Purpose::sampler,
+                        options.samples);
+  const int64_t atoms = batch.num_atoms();
+  const at::Tensor weight = f.atoms.mask.defined() ? batch.atom_mask.to(here) : at::Tensor();
+  return sample_diffusion(
+      noise_schedule(options.steps > 0 ? options.steps : m.config.sampler_steps, m.conventions),
+      streams.normal({atoms, 3}).to(here), weight,
+      [&](int64_t) {
+        const auto [rotation, shift] = streams.rigid();
+        return SamplerStep{rotation.to(here), shift.to(here), streams.normal({atoms, 3}).to(here)};
+      },
+      [&](const at::Tensor& x, const at::Tensor& t) {
+        return m.diffusion(f.atoms, prepared, x, t);
+      });
 }
 
 }  // namespace megafold

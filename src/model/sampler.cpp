@@ -31,31 +31,35 @@ at::Tensor centre_augment(const at::Tensor& x, const at::Tensor& weight, const a
   return at::matmul(x - centre, rotation.transpose(-1, -2)) + shift.unsqueeze(-2);
 }
 
-RigidDraws draw_rigid(Random& random, int64_t samples) {
-  RigidDraws out{at::empty({samples, 3, 3}, at::kDouble), at::empty({samples, 3}, at::kDouble)};
-  double* const rotation = out.rotation.data_ptr<double>();
-  double* const shift = out.shift.data_ptr<double>();
-  for (int64_t s = 0; s < samples; ++s) {
-    const auto matrix = random.rotation();
-    std::copy(matrix.begin(), matrix.end(), rotation + 9 * s);
-    for (int64_t i = 0; i < 3; ++i) shift[3 * s + i] = random.normal();
-  }
+SampleStreams::SampleStreams(uint64_t seed, uint64_t sample, uint64_t visit, Purpose purpose,
+                             int64_t samples) {
+  for (int64_t s = 1; s <= samples; ++s)
+    streams_.emplace_back(seed, sample + 0x9E3779B97F4A7C15ULL * static_cast<uint64_t>(s), visit,
+                          purpose);
+}
+
+at::Tensor SampleStreams::normal(at::IntArrayRef shape) {
+  const auto samples = static_cast<int64_t>(streams_.size());
+  auto full = shape.vec();
+  full.insert(full.begin(), samples);
+  at::Tensor out = at::empty(full, at::kFloat);
+  const int64_t each = samples == 0 ? 0 : out.numel() / samples;
+  float* const values = out.data_ptr<float>();
+  at::parallel_for(0, samples, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t s = begin; s < end; ++s)
+      for (int64_t i = 0; i < each; ++i)
+        values[s * each + i] = static_cast<float>(streams_[static_cast<size_t>(s)].normal());
+  });
   return out;
 }
 
-at::Tensor draw_normal(uint64_t seed, uint64_t sample, uint64_t visit, Purpose purpose,
-                       at::IntArrayRef shape) {
-  at::Tensor out = at::empty(shape, at::kFloat);
-  const int64_t each = shape[0] == 0 ? 0 : out.numel() / shape[0];
-  float* const values = out.data_ptr<float>();
-  at::parallel_for(0, shape[0], 1, [&](int64_t begin, int64_t end) {
-    for (int64_t s = begin; s < end; ++s) {
-      Random random(seed, sample + 0x9E3779B97F4A7C15ULL * static_cast<uint64_t>(s + 1), visit,
-                    purpose);
-      for (int64_t i = 0; i < each; ++i) values[s * each + i] = static_cast<float>(random.normal());
-    }
-  });
-  return out;
+std::pair<at::Tensor, at::Tensor> SampleStreams::rigid() {
+  const auto samples = static_cast<int64_t>(streams_.size());
+  at::Tensor rotation = at::empty({samples, 3, 3}, at::kFloat);
+  float* out = rotation.data_ptr<float>();
+  for (Random& stream : streams_)
+    for (const double value : stream.rotation()) *out++ = static_cast<float>(value);
+  return {rotation, normal({3})};
 }
 
 at::Tensor sample_diffusion(
@@ -68,8 +72,10 @@ at::Tensor sample_diffusion(
     const SamplerStep step = draw(static_cast<int64_t>(k) - 1);
     x = centre_augment(x, weight, step.rotation, step.shift);
     const double last = schedule[k - 1], level = schedule[k];
-    const double t = last * (1 + (level > settings.gamma_min ? settings.gamma : 0));
-    const double added = settings.noise_scale * std::sqrt(t * t - last * last);
+    const double gamma = level > settings.gamma_min ? settings.gamma : 0;
+    const double t = last * (1 + gamma);
+    // sqrt(t^2 - last^2), in a form that no fused multiply-add can make negative.
+    const double added = settings.noise_scale * last * std::sqrt(gamma * (2 + gamma));
     const at::Tensor noisy = x + step.noise * added;
     const at::Tensor denoised = denoise(noisy, at::full({x.size(0)}, t, x.options()));
     // The slope is taken at the noisy point (peers; SI line 9 prints x_l).

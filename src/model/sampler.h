@@ -23,16 +23,20 @@ std::vector<double> noise_schedule(int64_t steps, const Conventions& conventions
 at::Tensor centre_augment(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& rotation,
                           const at::Tensor& shift);
 
-/// A rigid motion per sample: uniform rotations [S, 3, 3], shifts N(0, 1 A) [S, 3]; f64 on the CPU.
-struct RigidDraws {
-  at::Tensor rotation, shift;
-};
-RigidDraws draw_rigid(Random& random, int64_t samples);
+/// Draws for S samples. Each sample has a stream of its own, so its values depend neither on S nor
+/// on the number of threads. Tensors on the CPU.
+class SampleStreams {
+ public:
+  SampleStreams(uint64_t seed, uint64_t sample, uint64_t visit, Purpose purpose, int64_t samples);
 
-/// Standard normal [S, ..]; sample k has a stream of its own, so its values do not depend on S.
-/// f32 on the CPU.
-at::Tensor draw_normal(uint64_t seed, uint64_t sample, uint64_t visit, Purpose purpose,
-                       at::IntArrayRef shape);
+  /// Standard normal, f32 [S, shape..].
+  at::Tensor normal(at::IntArrayRef shape);
+  /// Uniform rotations f32 [S, 3, 3] and shifts N(0, 1 A), f32 [S, 3].
+  std::pair<at::Tensor, at::Tensor> rigid();
+
+ private:
+  std::vector<Random> streams_;
+};
 
 /// One step's draws.
 struct SamplerStep {
