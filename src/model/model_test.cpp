@@ -1,0 +1,254 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "model/model.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/errors.h"
+#include "model/atom_windows.h"
+#include "model/primitives.h"
+#include "model/sampler.h"
+#include "model/test_batch.h"
+
+namespace megafold {
+namespace {
+
+using test::padded;
+using test::shake;
+using test::small_batch;
+
+template <class F>
+std::string refusal(F&& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+bool all_finite(const at::Tensor& x) {
+  return x.isfinite().all().item<bool>();
+}
+
+double worst(const at::Tensor& a, const at::Tensor& b) {
+  EXPECT_TRUE(all_finite(a) && all_finite(b));
+  return (a - b).abs().max().item<double>();
+}
+
+Model tiny_model(at::ScalarType dtype) {
+  ModelConfig config = ModelConfig::preset("tiny");
+  config.msa_blocks = 2;
+  Model model(config, 3);
+  shake(model.parameters());
+  model.parameters().to(at::kCPU, dtype);
+  return model;
+}
+
+TEST(ModelConfig, EveryPresetIsValidAndRangesAreNamed) {
+  for (const char* name : {"initial", "demo", "tiny"})
+    EXPECT_NO_THROW(ModelConfig::preset(name).validate()) << name;
+  EXPECT_NE(refusal([] { (void)ModelConfig::preset("huge"); }).find("huge"), std::string::npos);
+  ModelConfig config;
+  config.c_z = 0;
+  EXPECT_NE(refusal([&] { config.validate(); }).find("model.c_z is 0"), std::string::npos);
+  config = {};
+  config.pair_dropout = std::nan("");
+  EXPECT_NE(refusal([&] { config.validate(); }).find("pair_dropout"), std::string::npos);
+  config = {};
+  config.diffusion_heads = 7;
+  EXPECT_NE(refusal([&] { config.validate(); }).find("divide model.c_token, which is 768"),
+            std::string::npos);
+  config = {};
+  config.dialect = Dialect::openfold3;
+  EXPECT_THROW(config.validate(), Unsupported);
+  config = {};
+  config.confidence_blocks = 4;
+  EXPECT_THROW(config.validate(), Unsupported);
+  config = {};
+  config.template_blocks = 2;
+  EXPECT_THROW(config.validate(), Unsupported);
+}
+
+TEST(Parameters, ASeedFixesEveryValueByNameAlone) {
+  const ModelConfig config = ModelConfig::preset("tiny");
+  const Model a(config, 5), b(config, 5), other(config, 6);
+  ModelConfig deeper = config;
+  deeper.pairformer_blocks = 2;
+  const Model c(deeper, 5);
+  int64_t differ = 0;
+  for (const Parameters::Entry& entry : a.parameters().entries()) {
+    EXPECT_TRUE(all_finite(entry.tensor)) << entry.name;
+    EXPECT_TRUE(entry.tensor.equal(b.parameters().find(entry.name)->tensor)) << entry.name;
+    // Another block beside it changes nothing.
+    EXPECT_TRUE(entry.tensor.equal(c.parameters().find(entry.name)->tensor)) << entry.name;
+    differ += entry.tensor.equal(other.parameters().find(entry.name)->tensor) ? 0 : 1;
+  }
+  EXPECT_GT(differ, 20);
+}
+
+TEST(Parameters, InitialisationHasTheStatedMoments) {
+  Parameters parameters;
+  const Scope scope(parameters, 1);
+  const at::Tensor w =
+      scope.parameter("w", {400, 100}, {kLecun.of(200), kHe.of(100), kZeros.of(50), kOnes});
+  const auto deviation = [&](int64_t begin, int64_t end) {
+    return w.slice(0, begin, end).std().item<double>();
+  };
+  EXPECT_NEAR(deviation(0, 200), std::sqrt(1.0 / 100), 0.002);
+  EXPECT_NEAR(deviation(200, 300), std::sqrt(2.0 / 100), 0.004);
+  EXPECT_EQ(w.slice(0, 300, 350).abs().max().item<double>(), 0);
+  EXPECT_TRUE(w.slice(0, 350, 400).eq(1).all().item<bool>());
+  // Cut at two standard deviations of the underlying normal.
+  EXPECT_LE(w.slice(0, 0, 200).abs().max().item<double>(), 2 * 0.1 / 0.8796 + 1e-6);
+  EXPECT_THROW((void)scope.parameter("w", {2, 2}, {kZeros}), BadInput);
+  EXPECT_THROW((void)scope.parameter("v", {4, 2}, {kZeros.of(3)}), BadInput);
+}
+
+TEST(Parameters, LoadNamesWhatDoesNotFit) {
+  Model model(ModelConfig::preset("tiny"), 1);
+  EXPECT_NE(refusal([&] { model.parameters().load("no.such", at::zeros({1})); }).find("no.such"),
+            std::string::npos);
+  const std::string message =
+      refusal([&] { model.parameters().load("single_init.weight", at::zeros({2, 3})); });
+  EXPECT_NE(message.find("single_init.weight"), std::string::npos);
+  EXPECT_NE(message.find("[2, 3]"), std::string::npos);
+}
+
+TEST(Parameters, MovingReachesTheModules) {
+  const Batch batch = small_batch("mono", 30);
+  Model model = tiny_model(at::kFloat);
+  const TrainingOutput before = model.forward_train(batch, {.seed = 1});
+  model.parameters().to(at::kCPU, at::kDouble);
+  const TrainingOutput after = model.forward_train(batch, {.seed = 1});
+  EXPECT_EQ(after.x_denoised.scalar_type(), at::kDouble);
+  EXPECT_LT(worst(before.x_denoised.to(at::kDouble), after.x_denoised), 2e-2);
+}
+
+TEST(AtomWindows, EveryAtomIsAQueryOnceAndKeysSitAroundTheirQueries) {
+  for (const int64_t atoms : {1, 31, 32, 33, 98, 128}) {
+    const at::Tensor index = at::arange(1, atoms + 1);  // 0 is padding
+    const at::Tensor q = query_windows(index), k = key_windows(index);
+    EXPECT_EQ(q.size(0), num_windows(atoms));
+    EXPECT_EQ(q.sum().item<int64_t>(), atoms * (atoms + 1) / 2);
+    for (int64_t w = 0; w < q.size(0); ++w)
+      for (int64_t j = 0; j < kWindowKeys; ++j) {
+        const int64_t atom = 32 * w - 48 + j;
+        EXPECT_EQ(k[w][j].item<int64_t>(), atom >= 0 && atom < atoms ? atom + 1 : 0);
+      }
+  }
+}
+
+TEST(Dropout, MasksAreSharedAndScaled) {
+  Dropout drop(Random(1, 2, 3, Purpose::dropout)), again(Random(1, 2, 3, Purpose::dropout)), off;
+  const at::Tensor x = at::ones({5, 40, 50});
+  const at::Tensor row = drop.rowwise(x, 0.25), column = drop.columnwise(x, 0.25);
+  EXPECT_TRUE(row.equal(again.rowwise(x, 0.25)));
+  EXPECT_TRUE(row.select(0, 0).unsqueeze(0).expand_as(row).equal(row));
+  EXPECT_TRUE(column.select(1, 0).unsqueeze(1).expand_as(column).equal(column));
+  EXPECT_FALSE(column.select(0, 0).equal(column.select(0, 1)));
+  const double kept = row.select(0, 0).gt(0).to(at::kDouble).mean().item<double>();
+  EXPECT_NEAR(kept, 0.75, 0.04);
+  EXPECT_NEAR(row.max().item<double>(), 1 / 0.75, 1e-6);
+  EXPECT_TRUE(off.rowwise(x, 0.25).equal(x));
+}
+
+TEST(Sampler, ScheduleAndAugmentation) {
+  const auto levels = noise_schedule(200, Conventions{});
+  EXPECT_NEAR(levels.front(), 2560, 1e-9);
+  EXPECT_EQ(levels.back(), 0);
+  EXPECT_TRUE(std::ranges::is_sorted(levels, std::greater<>()));
+
+  SampleStreams streams(1, 2, 3, Purpose::augmentation, 4);
+  const auto [rotation, shift] = streams.rigid();
+  const at::Tensor identity =
+      at::matmul(rotation, rotation.transpose(1, 2)) - at::eye(3).unsqueeze(0);
+  EXPECT_LT(identity.abs().max().item<double>(), 1e-6);
+  EXPECT_NEAR(at::linalg_det(rotation).min().item<double>(), 1, 1e-6);
+  const at::Tensor x = at::arange(30, at::kFloat).view({10, 3}).sin() * 10;
+  const at::Tensor moved = centre_augment(x, {}, rotation, shift);
+  EXPECT_LT((moved.mean(1) - shift).abs().max().item<double>(), 1e-5);
+  EXPECT_LT(worst(at::cdist(moved[0], moved[0]), at::cdist(x, x)), 1e-3);
+  // A sample's stream does not depend on how many there are.
+  SampleStreams few(1, 2, 3, Purpose::augmentation, 2);
+  EXPECT_TRUE(few.rigid().first.equal(rotation.slice(0, 0, 2)));
+}
+
+TEST(Model, TrainingOutputIsReproducibleAndRecyclingCutsTheGradient) {
+  const Batch batch = small_batch("dimer", 40);
+  Model model = tiny_model(at::kDouble);
+  const TrainingOutput a = model.forward_train(batch, {.seed = 4, .cycles = 2, .samples = 3});
+  const TrainingOutput b = model.forward_train(batch, {.seed = 4, .cycles = 2, .samples = 3});
+  EXPECT_EQ(a.x_denoised.sizes(), at::IntArrayRef({3, batch.num_atoms(), 3}));
+  EXPECT_TRUE(all_finite(a.x_denoised));
+  EXPECT_TRUE(a.x_denoised.equal(b.x_denoised));
+  const TrainingOutput c = model.forward_train(batch, {.seed = 5, .cycles = 2, .samples = 3});
+  EXPECT_FALSE(a.x_denoised.equal(c.x_denoised));
+  // One cycle is another function than two; each draws its own rows and masks.
+  const TrainingOutput one = model.forward_train(batch, {.seed = 4, .cycles = 1, .samples = 3});
+  EXPECT_GT(worst(a.distogram_logits, one.distogram_logits), 1e-6);
+  (a.x_denoised.sum() + a.distogram_logits.sum()).backward();
+  for (const Parameters::Entry& entry : model.parameters().entries())
+    EXPECT_TRUE(!entry.trainable || entry.tensor.grad().defined()) << entry.name;
+}
+
+TEST(Model, SamplesAreReproducibleAndIndependentOfTheirNumber) {
+  const Batch batch = small_batch("mono", 30);
+  const Model model = tiny_model(at::kDouble);
+  const at::Tensor two = model.sample(batch, {.seed = 9, .samples = 2, .steps = 3});
+  const at::Tensor three = model.sample(batch, {.seed = 9, .samples = 3, .steps = 3});
+  EXPECT_EQ(two.sizes(), at::IntArrayRef({2, batch.num_atoms(), 3}));
+  EXPECT_FALSE(two.requires_grad());
+  EXPECT_LT(worst(two, three.slice(0, 0, 2)), 1e-9);
+  EXPECT_GT(worst(two[0], two[1]), 1e-3);
+}
+
+TEST(Model, PaddingChangesNothing) {
+  for (const char* entry : {"mono", "trimer"}) {
+    const Batch batch = small_batch(entry, 40);
+    Batch big = padded(batch, 7, 45, 3);
+    Model model = tiny_model(at::kDouble);
+    const TrainOptions options{.seed = 2, .cycles = 2, .samples = 2, .dropout = false};
+    const TrainingOutput a = model.forward_train(batch, options);
+    const TrainingOutput b = model.forward_train(big, options);
+    const int64_t n = batch.num_tokens(), atoms = batch.num_atoms();
+    EXPECT_LT(worst(a.distogram_logits, b.distogram_logits.slice(0, 0, n).slice(1, 0, n)), 1e-10)
+        << entry;
+    EXPECT_LT(worst(a.x_denoised, b.x_denoised.slice(1, 0, atoms)), 1e-10) << entry;
+    // Gradients of the real part are the same, and finite.
+    const auto gradient = [&](const TrainingOutput& out) {
+      for (at::Tensor& t : model.parameters().trainable()) t.mutable_grad().reset();
+      (out.x_denoised.slice(1, 0, atoms).square().sum() +
+       out.distogram_logits.slice(0, 0, n).slice(1, 0, n).square().sum())
+          .backward();
+      std::vector<at::Tensor> all;
+      for (const at::Tensor& t : model.parameters().trainable()) all.push_back(t.grad().flatten());
+      return at::cat(all);
+    };
+    const at::Tensor ga = gradient(a), gb = gradient(b);
+    EXPECT_LT(worst(ga, gb), 1e-9 * ga.abs().max().item<double>()) << entry;
+  }
+}
+
+TEST(Model, WrongShapesAreNamed) {
+  const Model model = tiny_model(at::kFloat);
+  Batch batch = small_batch("mono", 30);
+  batch.profile = at::zeros({30, 31});
+  EXPECT_NE(refusal([&] {
+              (void)model.forward_train(batch, {});
+            }).find("profile has shape [30, 31], [30, 32] was expected"),
+            std::string::npos);
+  batch = small_batch("mono", 30);
+  batch.ref_charge = at::zeros({3});
+  EXPECT_NE(refusal([&] { (void)model.forward_train(batch, {}); }).find("ref_charge"),
+            std::string::npos);
+  batch = small_batch("mono", 30);
+  batch.msa_mask = at::zeros_like(batch.msa_mask);
+  EXPECT_NE(refusal([&] { (void)model.forward_train(batch, {}); }).find("alignment"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace megafold
