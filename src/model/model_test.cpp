@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/model.h"
 
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -39,6 +40,7 @@ double worst(const at::Tensor& a, const at::Tensor& b) {
 }
 
 Model tiny_model(at::ScalarType dtype) {
+  at::set_num_threads(1);  // small tensors: a barrier costs more than it saves
   ModelConfig config = ModelConfig::preset("tiny");
   config.msa_blocks = 2;
   Model model(config, 3);
