@@ -16,6 +16,8 @@
 #include <span>
 #include <string_view>
 
+#include "structure/chain_type.h"
+
 namespace megafold {
 
 enum class ArrayType : uint8_t { u8 = 1, i8 = 2, i32 = 3, i64 = 4, f32 = 5 };
@@ -26,9 +28,6 @@ struct ArraySpec {
   std::string_view shape;
   std::string_view meaning;
 };
-
-/// Kinds of chains (is_protein, is_rna, is_dna, is_ligand of SI Table 5).
-enum class ChainType : uint8_t { protein = 0, rna = 1, dna = 2, ligand = 3 };
 
 inline constexpr int kNumRestypes = 32;
 inline constexpr int kRestypeUnknown = 20;
@@ -77,11 +76,12 @@ inline constexpr std::array kStructureArrays = {
     ArraySpec{"chain_token_start", ArrayType::i32, "C",
               "first token; a chain's tokens are consecutive"},
     ArraySpec{"chain_token_count", ArrayType::i32, "C", "number of tokens"},
-    // A JSON object: id, title, release_date (YYYY-MM-DD or null), resolution (A or null), method,
-    // chains
-    // [{label, auth, sequence (one-letter, X for modified), alignment (key of the sequence record,
-    // or null)}], ccd_version, rules_version, source, removed [{what, rule}] (every atom group that
-    // cleaning dropped).
+    // A JSON object: id, title, method, release_date (YYYY-MM-DD or null), resolution (A or null),
+    // chains [{label (unique), origin (label_asym_id), auth, entity (the file's), type, sequence
+    // (one-letter; a modified residue by its parent's letter, X where it has none; null for
+    // ligands), alignment (key of the sequence's record, or null; the reader adds it from the
+    // index)}], ccd_version, rules_version, source (file name), removed [{what, rule}] (all that
+    // cleaning took out).
     ArraySpec{"meta", ArrayType::u8, "bytes", "JSON, UTF-8"},
 };
 

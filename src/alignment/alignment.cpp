@@ -1,0 +1,294 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "alignment/alignment.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <span>
+#include <unordered_map>
+#include <utility>
+
+#include "alignment/rows.h"
+#include "base/errors.h"
+#include "base/hash.h"
+
+namespace megafold {
+namespace {
+
+constexpr int kClasses = 32;
+constexpr uint8_t kGap = 31;
+
+/// What a byte of an alignment means: a class 0..31, or one of these.
+constexpr uint8_t kInsertion = 64;  // a lower case letter
+constexpr uint8_t kNothing = 65;    // '.', blanks
+constexpr uint8_t kOdd = 66;
+
+using Table = std::array<uint8_t, 256>;
+
+Table letter_table(Alphabet alphabet) {
+  Table table;
+  table.fill(kOdd);
+  for (int c = 'A'; c <= 'Z'; ++c) {
+    table[static_cast<size_t>(c)] = restype_of_letter(static_cast<char>(c), alphabet);
+    table[static_cast<size_t>(c - 'A' + 'a')] = kInsertion;
+  }
+  table['-'] = kGap;
+  table['.'] = table[' '] = table['\t'] = kNothing;
+  return table;
+}
+
+const Table& table_of(Alphabet alphabet) {
+  static const std::array<Table, 3> kTables = {
+      letter_table(Alphabet::protein), letter_table(Alphabet::rna), letter_table(Alphabet::dna)};
+  return kTables[static_cast<size_t>(alphabet)];
+}
+
+bool is_unknown(uint8_t restype) {
+  return restype == 20 || restype == 25 || restype == 30;
+}
+
+/// A row after its letters are understood.
+struct Row {
+  std::vector<uint8_t> classes;
+  std::vector<uint32_t> deletions;
+  bool any_deletion = false;
+};
+
+[[noreturn]] void fail_odd(const AlignmentText& file, const RawRow& row, const RawRow::Piece& piece,
+                           const char* at) {
+  const auto byte = static_cast<unsigned char>(*at);
+  const std::string shown = byte > 32 && byte < 127 ? fmt::format("'{}'", *at) : "byte";
+  fail<BadInput>("{}:{}:{}: odd character {} (0x{:02x}) in the row '{}'", file.name, piece.line,
+                 at - piece.letters.data() + 1, shown, byte, row.name);
+}
+
+/// Upper case and '-' are columns; lower case letters count for the next column (A3M).
+void read_a3m_row(const AlignmentText& file, const RawRow& raw, const Table& table, Row& row) {
+  row.classes.clear();
+  row.deletions.clear();
+  row.any_deletion = false;
+  uint32_t pending = 0;
+  for (const RawRow::Piece& piece : raw.pieces) {
+    const char* at = piece.letters.data();
+    for (const char* const end = at + piece.letters.size(); at != end; ++at) {
+      const uint8_t code = table[static_cast<unsigned char>(*at)];
+      if (code < kClasses) {
+        row.classes.push_back(code);
+        row.deletions.push_back(pending);
+        row.any_deletion = row.any_deletion || pending != 0;
+        pending = 0;
+      } else if (code == kInsertion) {
+        ++pending;
+      } else if (code == kOdd) {
+        fail_odd(file, raw, piece, at);
+      }
+    }
+  }
+}
+
+/// Every character is a column of the file; those where the query has a gap are insertions, of
+/// which letters count for the next column that stays (Stockholm).
+void read_stockholm_row(const AlignmentText& file, const RawRow& raw, const Table& table,
+                        std::vector<bool>& kept, bool is_query, Row& row) {
+  row.classes.clear();
+  row.deletions.clear();
+  row.any_deletion = false;
+  uint32_t pending = 0;
+  size_t column = 0;
+  for (const RawRow::Piece& piece : raw.pieces) {
+    const char* at = piece.letters.data();
+    for (const char* const end = at + piece.letters.size(); at != end; ++at, ++column) {
+      const char c = *at == '.' || *at == '~' ? '-' : *at;
+      const char upper = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+      const uint8_t code = table[static_cast<unsigned char>(upper)];
+      if (code >= kClasses) fail_odd(file, raw, piece, at);
+      if (is_query) kept.push_back(code != kGap);
+      if (column >= kept.size()) continue;  // reported below, with the whole width
+      if (kept[column]) {
+        row.classes.push_back(code);
+        row.deletions.push_back(pending);
+        row.any_deletion = row.any_deletion || pending != 0;
+        pending = 0;
+      } else if (code != kGap) {
+        ++pending;
+      }
+    }
+  }
+  if (column != kept.size())
+    fail<BadInput>("{}:{}: the row '{}' has {} columns, the query {}", file.name, raw.first_line,
+                   raw.name, column, kept.size());
+}
+
+std::string letters_of(const RawRow& row) {
+  std::string letters;
+  for (const RawRow::Piece& piece : row.pieces)
+    for (const char c : piece.letters)
+      if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'))
+        letters.push_back(c >= 'a' ? static_cast<char>(c - 'a' + 'A') : c);
+  return letters;
+}
+
+bool same_place(char a, char b, Alphabet alphabet) {
+  const uint8_t x = restype_of_letter(a, alphabet), y = restype_of_letter(b, alphabet);
+  return x == y || is_unknown(x) || is_unknown(y);
+}
+
+/// Both sequences around their first difference.
+[[noreturn]] void fail_query(const AlignmentText& file, int line, std::string_view query,
+                             std::string_view sequence, Alphabet alphabet, std::string_view chain) {
+  size_t at = 0;
+  while (at < query.size() && at < sequence.size() && same_place(query[at], sequence[at], alphabet))
+    ++at;
+  constexpr size_t kBefore = 30, kWidth = 70;
+  const size_t from = at > kBefore ? at - kBefore : 0;
+  const auto window = [&](std::string_view text) {
+    const std::string_view cut = text.substr(std::min(from, text.size()), kWidth);
+    return fmt::format("{}{}{}", from > 0 ? "..." : "", cut,
+                       from + cut.size() < text.size() ? "..." : "");
+  };
+  fail<BadInput>(
+      "{}:{}: the query differs from {} at position {} (lengths {} and {})\n  chain {}\n  query "
+      "{}\n        {}^",
+      file.name, line, chain, at + 1, query.size(), sequence.size(), window(sequence),
+      window(query), std::string(at - from + (from > 0 ? 3 : 0), ' '));
+}
+
+class Builder {
+ public:
+  Builder(std::string_view sequence, Alphabet alphabet, std::string_view chain)
+      : sequence_(sequence), alphabet_(alphabet), chain_(chain) {
+    msa_.columns = static_cast<int64_t>(sequence.size());
+    counts_.assign(sequence.size() * kClasses, 0);
+    deletion_sums_.assign(sequence.size(), 0);
+  }
+
+  void read(const AlignmentText& file) {
+    AlignmentSource source{file.name, 0, 0};
+    const AlignmentFormat format = detect_format(file);
+    const Table& table = table_of(alphabet_);
+    std::vector<bool> kept;  // Stockholm: the columns in which the query has a letter
+    Row row;
+    for_each_row(file, format, [&](const RawRow& raw) {
+      const bool is_query = source.rows_read == 0;
+      if (is_query) check_query(file, raw);
+      if (format == AlignmentFormat::a3m) {
+        read_a3m_row(file, raw, table, row);
+      } else {
+        read_stockholm_row(file, raw, table, kept, is_query, row);
+      }
+      if (static_cast<int64_t>(row.classes.size()) != msa_.columns)
+        fail<BadInput>("{}:{}: the row '{}' has {} columns, the query {}", file.name,
+                       raw.first_line, raw.name, row.classes.size(), msa_.columns);
+      ++source.rows_read;
+      if (is_query) row = query_row();
+      if (add(row)) ++source.rows_kept;
+    });
+    msa_.sources.push_back(std::move(source));
+  }
+
+  Msa finish() {
+    const auto rows = static_cast<double>(msa_.rows);
+    msa_.profile.resize(counts_.size());
+    msa_.deletion_mean.resize(deletion_sums_.size());
+    for (size_t i = 0; i < counts_.size(); ++i)
+      msa_.profile[i] = static_cast<float>(counts_[i] / rows);
+    for (size_t i = 0; i < deletion_sums_.size(); ++i)
+      msa_.deletion_mean[i] = static_cast<float>(static_cast<double>(deletion_sums_[i]) / rows);
+    return std::move(msa_);
+  }
+
+ private:
+  void check_query(const AlignmentText& file, const RawRow& raw) const {
+    const std::string query = letters_of(raw);
+    if (!is_query_of(query, sequence_, alphabet_))
+      fail_query(file, raw.first_line, query, sequence_, alphabet_, chain_);
+  }
+
+  /// The chain's own sequence: a file may say X where the chain knows better.
+  [[nodiscard]] Row query_row() const {
+    Row row;
+    for (const char letter : sequence_) row.classes.push_back(restype_of_letter(letter, alphabet_));
+    row.deletions.assign(sequence_.size(), 0);
+    return row;
+  }
+
+  /// False where an equal row is there already.
+  bool add(const Row& row) {
+    const size_t width = row.classes.size();
+    const uint64_t hash = checksum64(std::as_bytes(std::span(row.classes)));
+    auto& same = seen_[hash];
+    for (const int64_t other : same)
+      if (std::memcmp(&msa_.classes[static_cast<size_t>(other) * width], row.classes.data(),
+                      width) == 0)
+        return false;
+    same.push_back(msa_.rows++);
+    msa_.classes.insert(msa_.classes.end(), row.classes.begin(), row.classes.end());
+    for (size_t i = 0; i < width; ++i) ++counts_[i * kClasses + row.classes[i]];
+    const size_t start = msa_.deletions.size();
+    msa_.deletions.resize(start + width, 0);
+    if (!row.any_deletion) return true;
+    for (size_t i = 0; i < width; ++i) {
+      msa_.deletions[start + i] = static_cast<uint8_t>(std::min<uint32_t>(row.deletions[i], 255));
+      deletion_sums_[i] += row.deletions[i];
+    }
+    return true;
+  }
+
+  std::string_view sequence_;
+  Alphabet alphabet_;
+  std::string_view chain_;
+  Msa msa_;
+  std::vector<uint32_t> counts_;         // L, 32
+  std::vector<uint64_t> deletion_sums_;  // L
+  std::unordered_map<uint64_t, std::vector<int64_t>> seen_;
+};
+
+}  // namespace
+
+uint8_t restype_of_letter(char letter, Alphabet alphabet) {
+  if (letter >= 'a' && letter <= 'z') letter = static_cast<char>(letter - 'a' + 'A');
+  if (alphabet == Alphabet::protein) {
+    constexpr std::string_view kOrder = "ARNDCQEGHILKMFPSTWYV";
+    if (letter == 'B') letter = 'D';
+    if (letter == 'Z') letter = 'E';
+    if (letter == 'U') letter = 'C';
+    const size_t at = kOrder.find(letter);
+    return static_cast<uint8_t>(at == std::string_view::npos ? 20 : at);
+  }
+  if (letter == 'T') letter = 'U';
+  constexpr std::string_view kBases = "AGCU";
+  const size_t at = std::min(kBases.find(letter), kBases.size());  // N where it is none of them
+  return static_cast<uint8_t>((alphabet == Alphabet::rna ? 21 : 26) + at);
+}
+
+std::string read_query(const AlignmentText& alignment) {
+  struct Found {};
+  std::string query;
+  try {  // the first row is enough
+    for_each_row(alignment, detect_format(alignment), [&](const RawRow& row) {
+      query = letters_of(row);
+      throw Found();
+    });
+  } catch (const Found&) {
+  }
+  return query;
+}
+
+bool is_query_of(std::string_view query, std::string_view sequence, Alphabet alphabet) {
+  if (query.size() != sequence.size()) return false;
+  for (size_t i = 0; i < query.size(); ++i)
+    if (!same_place(query[i], sequence[i], alphabet)) return false;
+  return true;
+}
+
+Msa make_msa(const std::vector<AlignmentText>& files, std::string_view sequence, Alphabet alphabet,
+             std::string_view chain) {
+  if (files.empty() || sequence.empty())
+    fail<BadInput>("{}: an alignment needs at least one file and one residue", chain);
+  Builder builder(sequence, alphabet, chain);
+  for (const AlignmentText& file : files) builder.read(file);
+  return builder.finish();
+}
+
+}  // namespace megafold

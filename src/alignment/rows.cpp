@@ -1,0 +1,119 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "alignment/rows.h"
+
+#include <unordered_map>
+#include <utility>
+
+#include "base/errors.h"
+
+namespace megafold {
+namespace {
+
+/// Lines without their ends, "\n" or "\r\n", and their numbers.
+class Lines {
+ public:
+  explicit Lines(std::string_view text) : rest_(text) {}
+  bool next(std::string_view& line) {
+    if (rest_.empty()) return false;
+    const size_t end = rest_.find('\n');
+    line = rest_.substr(0, end);
+    rest_ = end == std::string_view::npos ? std::string_view() : rest_.substr(end + 1);
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t'))
+      line.remove_suffix(1);
+    ++number_;
+    return true;
+  }
+  [[nodiscard]] int number() const { return number_; }
+
+ private:
+  std::string_view rest_;
+  int number_ = 0;
+};
+
+std::string_view first_word(std::string_view text) {
+  return text.substr(0, text.find_first_of(" \t"));
+}
+
+void a3m_rows(const AlignmentText& alignment, const std::function<void(const RawRow&)>& row) {
+  Lines lines(alignment.text);
+  std::string_view line;
+  RawRow current;
+  bool open = false;
+  const auto close = [&] {
+    if (!open) return;
+    if (current.pieces.empty())
+      fail<BadInput>("{}:{}: the row '{}' has no letters", alignment.name, current.first_line - 1,
+                     current.name);
+    row(current);
+  };
+  while (lines.next(line)) {
+    if (line.empty()) continue;
+    if (line.front() == '>') {
+      close();
+      open = true;
+      current.name = first_word(line.substr(1));
+      current.first_line = lines.number() + 1;
+      current.pieces.clear();
+    } else if (open) {
+      current.pieces.push_back({line, lines.number()});
+    } else if (line.front() != '#') {  // "#A3M#" and the like may come first
+      fail<BadInput>("{}:{}: letters before the first '>'", alignment.name, lines.number());
+    }
+  }
+  close();
+  if (!open) fail<BadInput>("{}: the alignment is empty", alignment.name);
+}
+
+void stockholm_rows(const AlignmentText& alignment, const std::function<void(const RawRow&)>& row) {
+  Lines lines(alignment.text);
+  std::string_view line;
+  std::vector<RawRow> rows;
+  std::unordered_map<std::string_view, size_t> index;
+  bool ended = false;
+  while (!ended && lines.next(line)) {
+    if (line.empty() || line.front() == '#') continue;
+    if (line == "//") {
+      ended = true;
+      continue;
+    }
+    const std::string_view name = first_word(line);
+    const size_t letters = line.find_first_not_of(" \t", name.size());
+    if (letters == std::string_view::npos)
+      fail<BadInput>("{}:{}: the row '{}' has no letters", alignment.name, lines.number(), name);
+    const auto [found, is_new] = index.emplace(name, rows.size());
+    if (is_new) rows.push_back({name, lines.number(), {}});
+    rows[found->second].pieces.push_back({line.substr(letters), lines.number()});
+  }
+  if (!ended)
+    fail<BadInput>("{}:{}: the Stockholm file ends without '//' (cut short?)", alignment.name,
+                   lines.number());
+  if (rows.empty()) fail<BadInput>("{}: the alignment is empty", alignment.name);
+  for (const RawRow& found : rows) row(found);
+}
+
+}  // namespace
+
+AlignmentFormat detect_format(const AlignmentText& alignment) {
+  Lines lines(alignment.text);
+  std::string_view line;
+  while (lines.next(line)) {
+    if (line.empty()) continue;
+    if (line.starts_with("# STOCKHOLM")) return AlignmentFormat::stockholm;
+    if (line.front() == '>' || line.front() == '#') return AlignmentFormat::a3m;
+    fail<BadInput>("{}:{}: neither A3M ('>') nor Stockholm ('# STOCKHOLM 1.0')", alignment.name,
+                   lines.number());
+  }
+  fail<BadInput>("{}: the alignment is empty", alignment.name);
+}
+
+void for_each_row(const AlignmentText& alignment, AlignmentFormat format,
+                  const std::function<void(const RawRow&)>& row) {
+  if (format == AlignmentFormat::a3m) {
+    a3m_rows(alignment, row);
+  } else {
+    stockholm_rows(alignment, row);
+  }
+}
+
+}  // namespace megafold

@@ -1,0 +1,47 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// What lies in a data folder: entries, and alignments beside them.
+//
+//   1abc.cif  1abc.cif.gz  1abc.bcif  1abc.bcif.gz     an entry called 1abc, at any depth
+//   1abc_A.a3m  1abc_A.sto (.gz, .zst)                 an alignment of its chain A
+//   1abc_A/uniref90_hits.sto  1abc_A/mgnify_hits.sto   several, one after the other
+//   components.cif  components.bcif (.gz)              a component dictionary, no entry
+//
+// The chain is the author's (auth_asym_id) or the file's (label_asym_id), whichever has the query's
+// sequence. An alignment that names no chain of any entry serves every chain whose sequence is its
+// query. In a folder, files go in the order UniRef, BFD and ColabFold, MGnify, Rfam, RNAcentral,
+// NT, others by name; "uniprot*" (for pairing across chains) and "hmm_output*" (templates) are not
+// read.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace megafold {
+
+struct EntryFile {
+  std::string id;
+  std::filesystem::path path;
+};
+
+/// The files of one alignment, in order.
+struct AlignmentFiles {
+  std::string name;  // "1abc_A"
+  std::vector<std::filesystem::path> paths;
+};
+
+struct DataFolder {
+  std::vector<EntryFile> entries;                    // sorted by id
+  std::map<std::string, AlignmentFiles> alignments;  // by name
+  std::optional<std::filesystem::path> dictionary;   // "components.*"
+};
+
+/// Throws BadInput: no such folder, no entry in it, two files of one id, two files that claim one
+/// alignment.
+DataFolder scan_data_folder(const std::filesystem::path& folder);
+
+}  // namespace megafold

@@ -1,0 +1,72 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// The chemical component dictionary (CCD): what a residue's code means. Heavy atoms alone are kept,
+// in the dictionary's order, because every later part leaves hydrogens out (SI 2.5.4).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "structure/short_name.h"
+
+namespace megafold {
+
+/// How a component joins a chain, by its `_chem_comp.type`.
+enum class Linking : uint8_t { none, peptide, rna, dna };
+
+struct ComponentAtom {
+  ShortName name;
+  uint8_t element = 0;  // atomic number
+  int8_t charge = 0;
+  bool leaving = false;  // lost when the component is bonded here (pdbx_leaving_atom_flag)
+  bool has_ideal = false, has_model = false;
+  std::array<float, 3> ideal{}, model{};  // Angstrom
+};
+
+struct Component {
+  ShortName code;
+  std::string name;
+  Linking linking = Linking::none;
+  char one_letter = 'X';  // its own, else its parent's; X where there is none
+  ShortName parent;       // the standard component that this one modifies, or empty
+  std::vector<ComponentAtom> atoms;
+  std::vector<std::array<uint16_t, 2>> bonds;  // indices of atoms
+
+  /// Index of an atom; -1 where there is none of that name.
+  [[nodiscard]] int find(ShortName name_of_atom) const {
+    for (size_t i = 0; i < atoms.size(); ++i)
+      if (atoms[i].name == name_of_atom) return static_cast<int>(i);
+    return -1;
+  }
+};
+
+class ComponentDictionary {
+ public:
+  /// Reads BinaryCIF or text CIF, packed or not: one block with all components (BinaryCIF) or a
+  /// block for each (the wwPDB's components.cif). Throws BadInput.
+  static ComponentDictionary read(const std::filesystem::path& path);
+  static ComponentDictionary parse(std::string content, const std::string& name);
+
+  /// nullptr where the dictionary has no such component.
+  [[nodiscard]] const Component* find(ShortName code) const {
+    const auto found = index_.find(code);
+    return found == index_.end() ? nullptr : &components_[found->second];
+  }
+  [[nodiscard]] const std::vector<Component>& components() const { return components_; }
+  /// SHA-256 of the unpacked file: part of a structure's key.
+  [[nodiscard]] const std::string& version() const { return version_; }
+  [[nodiscard]] const std::string& file() const { return file_; }
+
+ private:
+  std::vector<Component> components_;
+  std::unordered_map<ShortName, size_t> index_;
+  std::string version_, file_;
+};
+
+}  // namespace megafold

@@ -1,0 +1,16 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "structure/elements.h"
+
+#include <gemmi/elem.hpp>
+#include <string>
+
+namespace megafold {
+
+uint8_t atomic_number(std::string_view symbol) {
+  if (symbol.empty() || symbol.size() > 2) return 0;
+  const gemmi::Element element(std::string{symbol});
+  return static_cast<uint8_t>(element.atomic_number());  // deuterium: 1
+}
+
+}  // namespace megafold

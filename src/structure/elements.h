@@ -1,0 +1,14 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace megafold {
+
+/// Atomic number of an element's symbol in any case ("FE", "Fe"); deuterium is 1; 0 where the
+/// symbol is unknown ("X" and the like).
+uint8_t atomic_number(std::string_view symbol);
+
+}  // namespace megafold

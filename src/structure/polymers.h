@@ -1,0 +1,28 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which residues of a chain are a polymer, and of which kind: the first step of cleaning, on the
+// asymmetric unit.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "structure/entry.h"
+
+namespace megafold {
+
+/// A chain on its way through cleaning.
+struct WorkChain {
+  Chain chain;
+  std::string operation;      // which copy; empty in the asymmetric unit
+  bool has_sequence = false;  // the file gives the whole sequence
+  bool alive = true;
+};
+
+/// Sets types and sequences. Residues that stand in a polymer's chain without belonging to it (as
+/// programs other than the wwPDB's write ligands) become ligand chains of their own, called
+/// "A.MG167". `residue.component` must be set.
+std::vector<WorkChain> tell_polymers(Entry& entry);
+
+}  // namespace megafold
