@@ -250,7 +250,7 @@ struct QueryGradientKernel {
     };
     const auto v_tile = [&](int tile) { return k_tile(tile) + C::kLoop * C::kStride; };
     const auto keep = [&](int tile) {
-      return may_attend(p, keys, work.batch, work.row, int64_t{tile} * C::kLoop + Arch::thread());
+      return may_attend(p, keys, work.row, int64_t{tile} * C::kLoop + Arch::thread());
     };
     const auto copy = [&](int tile) {
       const auto valid = [&](int row) { return caps.keeps(tile, row); };
@@ -314,7 +314,7 @@ struct QueryGradientKernel {
       typename Arch::Accumulator ds[C::kLoopFragments];
       const int own = Arch::wave() * arch::kTile * C::kStride;
       score_gradients<Arch, C>(ds, q_tile + own, da_tile + own, k_tile(tile), v_tile(tile), bias,
-                               p.scale * kLog2E, stats, caps.of(tile));
+                               args.base2_scale, stats, caps.of(tile));
       if (b.dbias != nullptr && p.rows == 1) {
         store_dbias<Arch, C>(args, ds, work.batch, work.head, query0, int64_t{tile} * C::kLoop);
       }
@@ -324,7 +324,8 @@ struct QueryGradientKernel {
     if (active) {
       T* to = static_cast<T*>(b.dq) + offset_of(b.dq_stride, work.batch, work.row, work.head) +
               query0 * b.dq_stride.token;
-      store_rows<Arch, C>(to, b.dq_stride.token, p.queries - query0, dq, p.scale, args.dq_aligned);
+      store_rows<Arch, C>(to, b.dq_stride.token, p.queries - query0, dq, args.scale,
+                          args.dq_aligned);
     }
   }
 };
@@ -334,19 +335,25 @@ struct QueryGradientKernel {
 struct Windows {
   int64_t begin, end;
 };
+/// The first window whose keys start at `atom` or later; windows never start before the one before.
+MEGAFOLD_DEVICE int64_t first_window_from(const EvoAttentionForward& p, int64_t atom) {
+  int64_t low = 0, high = p.batch;
+  while (low < high) {
+    const int64_t middle = (low + high) / 2;
+    if (first_key(p, middle) >= atom) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return low;
+}
 MEGAFOLD_DEVICE Windows windows_of(const EvoAttentionForward& p, int64_t batch, int64_t atom,
                                    int64_t count) {
   if (p.key_total == 0) {
     return {batch, batch + 1};
   }
-  if (p.key_step == 0) {
-    return {0, p.batch};
-  }
-  // Window b holds atoms key_offset + b key_step + [0, Nk).
-  const int64_t low = atom - p.key_offset - p.keys + 1, high = atom + count - 1 - p.key_offset;
-  const int64_t begin = low <= 0 ? 0 : (low + p.key_step - 1) / p.key_step;
-  const int64_t end = high < 0 ? 0 : high / p.key_step + 1;
-  return {begin, end < p.batch ? end : p.batch};
+  return {first_window_from(p, atom - p.keys + 1), first_window_from(p, atom + count)};
 }
 
 /// dK and dV. A block's keys are tokens of k itself, so with windows it walks over every window
@@ -455,7 +462,7 @@ struct KeyGradientKernel {
       bool keep[Arch::kLines];
       MEGAFOLD_UNROLL
       for (int l = 0; l < Arch::kLines; ++l) {
-        keep[l] = may_attend(p, keys, batch, work.row, key0 + Arch::line(l) - keys.first);
+        keep[l] = may_attend(p, keys, work.row, key0 + Arch::line(l) - keys.first);
       }
       BiasView bias_view = bias_by_query(p, batch, work.head, args.bias_query_aligned);
       const int64_t query_stride = bias_view.line_stride;  // here keys are the lines
@@ -484,7 +491,7 @@ struct KeyGradientKernel {
       const int own = Arch::wave() * arch::kTile * C::kStride;
       multiply_rows<Arch, C>(pt, k_tile + own, q_tile(step));
       multiply_rows<Arch, C>(ds, v_tile + own, da_tile(step));
-      differentiate<Arch>(pt, ds, bias, p.scale * kLog2E, lse_of(step), keep);
+      differentiate<Arch>(pt, ds, bias, args.base2_scale, lse_of(step), keep);
       multiply_tile<Arch, C>(dv, pt, da_tile(step));
       multiply_tile<Arch, C>(dk, ds, q_tile(step));
     }
@@ -493,7 +500,7 @@ struct KeyGradientKernel {
       store_rows<Arch, C>(static_cast<T*>(b.dk) +
                               offset_of(b.dk_stride, work.batch, work.row, work.head) +
                               key0 * b.dk_stride.token,
-                          b.dk_stride.token, tokens - key0, dk, p.scale, args.dk_aligned);
+                          b.dk_stride.token, tokens - key0, dk, args.scale, args.dk_aligned);
       store_rows<Arch, C>(static_cast<T*>(b.dv) +
                               offset_of(b.dv_stride, work.batch, work.row, work.head) +
                               key0 * b.dv_stride.token,
@@ -562,7 +569,7 @@ struct BiasGradientKernel {
     const auto k_tile = [&](int row) { return q_tile(row) + 2 * C::kRows * C::kStride; };
     const auto v_tile = [&](int row) { return k_tile(row) + C::kLoop * C::kStride; };
     const auto keep = [&](int row) {
-      return row < rows && may_attend(p, keys, batch, row, key0 + Arch::thread());
+      return row < rows && may_attend(p, keys, row, key0 + Arch::thread());
     };
     const auto copy = [&](int row) {
       const auto valid_query = [&](int i) { return block0 + i < p.queries; };
@@ -639,7 +646,7 @@ struct BiasGradientKernel {
       typename Arch::Accumulator ds[C::kLoopFragments];
       const int own = Arch::wave() * arch::kTile * C::kStride;
       score_gradients<Arch, C>(ds, q_tile(row) + own, da_tile(row) + own, k_tile(row), v_tile(row),
-                               bias, p.scale * kLog2E, stats, caps.of(row));
+                               bias, args.base2_scale, stats, caps.of(row));
       MEGAFOLD_UNROLL
       for (int n = 0; n < C::kLoopFragments; ++n) {
         MEGAFOLD_UNROLL

@@ -51,6 +51,7 @@ bool with_head_dim(int64_t head_dim, const F& f) {
 
 struct ForwardArgs {
   EvoAttentionForward params;
+  float base2_scale = 1.0F;  // log2(e) scale: softmax works in base 2
   int64_t query_tiles = 0;
   // 16-byte (bias: one run's) accesses are possible: pointer and strides allow them.
   bool k_aligned = false, v_aligned = false, out_aligned = false;
@@ -59,6 +60,7 @@ struct ForwardArgs {
 
 struct BackwardArgs {
   EvoAttentionBackward params;
+  float scale = 1.0F, base2_scale = 1.0F;
   // dA = dout * sigmoid(gate), the gradient of the attention before the gate; dout without a gate.
   const void* da = nullptr;
   TokenStrides da_stride;

@@ -85,7 +85,7 @@ struct ForwardKernel {
     };
     const auto v_tile = [&](int tile) { return k_tile(tile) + C::kLoop * C::kStride; };
     const auto keep = [&](int tile) {
-      return may_attend(p, keys, work.batch, work.row, int64_t{tile} * C::kLoop + Arch::thread());
+      return may_attend(p, keys, work.row, int64_t{tile} * C::kLoop + Arch::thread());
     };
     const auto copy = [&](int tile) {
       const auto valid = [&](int row) { return caps.keeps(tile, row); };
@@ -152,7 +152,7 @@ struct ForwardKernel {
                   k_here + (n * arch::kTile * C::kStride + d * arch::kTile), C::kStride));
         }
       }
-      update_softmax<Arch>(s, o, highest, sum, bias, p.scale * kLog2E, caps.of(tile));
+      update_softmax<Arch>(s, o, highest, sum, bias, args.base2_scale, caps.of(tile));
       multiply_tile<Arch, C>(o, s, v_tile(tile));
     }
     if (active) {

@@ -40,6 +40,7 @@ void start_forward(const EvoAttentionForward& p, const Start& start) {
   constexpr int64_t element = sizeof(typename C::Element);
   const ForwardArgs args{
       .params = p,
+      .base2_scale = static_cast<float>(p.scale * kLog2EWide),
       .query_tiles = tiles_of(p.queries, C::kRows),
       .k_aligned = aligned_to(16, p.k, p.k_stride, element),
       .v_aligned = aligned_to(16, p.v, p.v_stride, element),
@@ -66,6 +67,8 @@ void start_backward(const EvoAttentionBackward& b, void* workspace, const Start&
   const bool windowed = p.key_total != 0;
   BackwardArgs args{
       .params = b,
+      .scale = static_cast<float>(p.scale),
+      .base2_scale = static_cast<float>(p.scale * kLog2EWide),
       .da = b.dout,
       .da_stride = b.dout_stride,
       .delta = static_cast<float*>(workspace),

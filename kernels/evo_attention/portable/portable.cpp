@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernels/evo_attention/implementations.h"
 #include "kernels/evo_attention/portable/launch.h"
 #if MEGAFOLD_CUDA
 #include "kernels/evo_attention/portable/instance.h"
@@ -23,7 +24,7 @@ bool is_element(DType dtype) {
 }  // namespace
 
 Reasons evo_portable_refuses(const EvoAttentionForward& p) {
-  Reasons reasons;
+  Reasons reasons = evo_attention_reasons(p);
   const auto refuse = [&](bool when, const std::string& why) {
     if (when) {
       reasons.push_back(why);
@@ -34,25 +35,22 @@ Reasons evo_portable_refuses(const EvoAttentionForward& p) {
          std::string("bias dtype ") + name_of(p.bias_dtype) + " (has f16, bf16, f32)");
   refuse(!with_head_dim(p.head_dim, []<int>() {}),
          "head_dim " + std::to_string(p.head_dim) + " (has 16, 24, 32, 48, 64, 128)");
-  refuse(std::min({p.batch, p.rows, p.heads, p.queries, p.keys}) < 0, "a negative size");
   // Loops over tiles count in 32 bits.
   refuse(std::max({p.rows, p.queries, p.keys, p.key_total}) > kInt - 1024,
          "rows, queries or keys of 2^31 - 1024 or more");
   refuse(p.key_total != 0 && p.batch * ((p.queries + 15) / 16) > kInt,
          "windows with 2^35 queries or more");
-  refuse(p.key_total < 0 || (p.key_total != 0 && p.key_step < 0),
-         "windows that step backwards: key_total " + std::to_string(p.key_total) + ", key_step " +
-             std::to_string(p.key_step));
+  refuse(p.key_total != 0 && p.key_first == nullptr && p.key_step < 0,
+         "key_step " + std::to_string(p.key_step) + ": windows that step backwards");
   return reasons;
 }
 
 Reasons evo_portable_refuses(const EvoAttentionBackward& b) {
   Reasons reasons = evo_portable_refuses(b.forward);
-  if (b.forward.lse == nullptr) {
-    reasons.emplace_back("no lse from the forward");
-  }
-  if (b.dgate != nullptr && b.forward.gate == nullptr) {
-    reasons.emplace_back("dgate without a gate");
+  for (const auto& reason : evo_attention_reasons(b)) {  // the forward's are there already
+    if (std::find(reasons.begin(), reasons.end(), reason) == reasons.end()) {
+      reasons.push_back(reason);
+    }
   }
   return reasons;
 }

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "kernels/common/arch/host/launch.h"
-#include "kernels/evo_attention/portable/test_emulated.h"
 #include "kernels/evo_attention/portable/launch.h"
+#include "kernels/evo_attention/portable/test_emulated.h"
 
 namespace megafold::kernels::evo_portable {
 

@@ -18,7 +18,8 @@
 #include "base/philox.h"
 #include "kernels/common/arch/host/emulator.h"
 #include "kernels/common/number.h"
-#include "kernels/evo_attention/portable/test_reference.h"
+#include "kernels/evo_attention/implementations.h"
+#include "kernels/evo_attention/portable/test_framework.h"
 
 namespace megafold::kernels::test {
 namespace {
@@ -133,14 +134,18 @@ struct Case {
   Mask mask = Mask::holes;
   Layout layout = Layout::packed;
   int64_t key_offset = 0, key_step = 0, key_total = 0;
+  std::vector<int32_t> key_first = {};
 };
 
-void PrintTo(const Case& c, std::ostream* to) { *to << c.name; }
+void PrintTo(const Case& c, std::ostream* to) {
+  *to << c.name;
+}
 
 struct Pair {
   const Implementation<EvoAttentionForward>* forward;
   const Implementation<EvoAttentionBackward>* backward;
 };
+const Pair kReference = {&kEvoAttentionForwardReference, &kEvoAttentionBackwardReference};
 const Pair kWarp32 = {&kHostEmulatedForward32, &kHostEmulatedBackward32};
 const Pair kWave64 = {&kHostEmulatedForward64, &kHostEmulatedBackward64};
 const Pair kWarp32Reversed = {&kHostEmulatedForward32Reversed, &kHostEmulatedBackward32Reversed};
@@ -163,8 +168,8 @@ Problem make_problem(const Case& c) {
             .gate = {},
             .dout = {},
             .bias = {},
-            .mask = {}};
-  p.scale = static_cast<double>(static_cast<float>(p.scale));
+            .mask = {},
+            .key_first = c.key_first};
   uint64_t stream = 0;
   const auto draw = [&](DType dtype, int64_t count) {
     Random random(7, stream_id(c.name), stream++, Purpose::noise);
@@ -185,9 +190,9 @@ Problem make_problem(const Case& c) {
   }
   if (c.mask != Mask::none) {
     Random random(8, stream_id(c.name), 0, Purpose::noise);
-    p.mask.resize(static_cast<size_t>(c.batch * c.rows * c.keys));
+    p.mask.resize(p.k.size() / static_cast<size_t>(token));
     for (size_t i = 0; i < p.mask.size(); ++i) {
-      const bool empty = c.mask == Mask::one_row_empty && static_cast<int64_t>(i) / c.keys == 1;
+      const bool empty = c.mask == Mask::one_row_empty && static_cast<int64_t>(i) / p.tokens() == 1;
       p.mask[i] = !empty && random.uniform() < 0.7 ? 1 : 0;
     }
   }
@@ -229,7 +234,7 @@ struct Call {
                           .queries = c.queries,
                           .keys = c.keys,
                           .head_dim = c.dim,
-                          .scale = static_cast<float>(p.scale),
+                          .scale = p.scale,
                           .dtype = c.dtype,
                           .place = Place::cpu,
                           .q = q.data(),
@@ -241,6 +246,7 @@ struct Call {
                           .key_offset = c.key_offset,
                           .key_step = c.key_step,
                           .key_total = c.key_total,
+                          .key_first = c.key_first.empty() ? nullptr : c.key_first.data(),
                           .gate = c.gate ? gate.data() : nullptr,
                           .gate_stride = gate.stride,
                           .out = out.data(),
@@ -261,8 +267,8 @@ struct Call {
     }
     if (!p.mask.empty()) {
       f.mask = p.mask.data();
-      f.mask_row = c.keys;
-      f.mask_batch = c.rows * c.keys;
+      f.mask_row = p.tokens();
+      f.mask_batch = c.rows * p.tokens();
     }
     EXPECT_EQ(on.forward->supports(f), Reasons{});
     EXPECT_EQ(on.forward->workspace_bytes(f), 0);
@@ -352,7 +358,12 @@ void check(const Case& c, const Pair& on, const Pair& reversed) {
   const Problem p = make_problem(c);
   const auto exact = [](double x) { return x; };
   const auto rounded = [&](double x) { return round_to(c.dtype, x); };
-  const Results truth = attend(p, exact, exact);
+  Case wide = c;  // the inputs as rounded, exactly
+  wide.dtype = DType::f64;
+  if (c.bias) {
+    wide.bias = DType::f64;
+  }
+  const Results truth = Call(wide, p, kReference).read(wide);
   Results framework =
       c.dtype == DType::f32 ? attend(p, round_to_tf32, exact) : attend(p, exact, rounded);
   if (c.bias) {
@@ -456,6 +467,13 @@ const Case kCases[] = {
      .key_offset = 3,
      .key_step = 40,
      .key_total = 150},
+    {.name = "windows_shifted_inside",
+     .batch = 4,
+     .queries = 8,
+     .keys = 17,
+     .dim = 16,
+     .key_total = 32,
+     .key_first = {0, 4, 12, 15}},
     {.name = "windows_in_place",
      .dtype = DType::f32,
      .batch = 2,
@@ -479,10 +497,12 @@ TEST(PortableEvoAttention, SaysWhyItRefuses) {
   EXPECT_EQ(evo_portable_refuses(p), Reasons{});
   p.key_total = 4;
   p.key_step = -1;
-  EXPECT_EQ(evo_portable_refuses(p).size(), 1U);
+  EXPECT_EQ(evo_portable_refuses(p), Reasons{"key_step -1: windows that step backwards"});
   EvoAttentionBackward b;
   b.forward.head_dim = 16;
-  EXPECT_EQ(evo_portable_refuses(b), Reasons{"no lse from the forward"});
+  b.forward.queries = 1;
+  const Reasons reasons = evo_portable_refuses(b);
+  EXPECT_NE(std::find(reasons.begin(), reasons.end(), "the forward kept no lse"), reasons.end());
 }
 
 TEST(PortableEvoAttention, WithoutKeysGivesZeros) {

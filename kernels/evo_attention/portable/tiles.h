@@ -9,7 +9,8 @@
 
 namespace megafold::kernels::evo_portable {
 
-constexpr float kLog2E = 1.4426950408889634F, kLn2 = 0.6931471805599453F;
+constexpr double kLog2EWide = 1.4426950408889634;
+constexpr float kLog2E = static_cast<float>(kLog2EWide), kLn2 = 0.6931471805599453F;
 constexpr float kInfinity = __builtin_huge_valf();
 
 /// Element offset of token 0 of (batch, row, head).
@@ -18,10 +19,15 @@ MEGAFOLD_DEVICE int64_t offset_of(const TokenStrides& stride, int64_t batch, int
   return batch * stride.batch + row * stride.row + head * stride.head;
 }
 
-/// The keys of a batch. Key j is token first + j of k and v; it exists for begin <= j < end.
+/// Token of the first key of window `batch`.
+MEGAFOLD_DEVICE int64_t first_key(const EvoAttentionForward& p, int64_t batch) {
+  return p.key_first != nullptr ? p.key_first[batch] : p.key_offset + batch * p.key_step;
+}
+
+/// The keys of a batch. Key j is token first + j of k, v and mask; it exists for begin <= j < end.
 /// Without windows that is token j of the batch's own, for 0 <= j < Nk.
 struct Keys {
-  int64_t batch;  // to multiply k's batch stride by
+  int64_t batch;  // to multiply k's batch stride by: windows share theirs
   int64_t first;
   int64_t begin, end;
 };
@@ -29,8 +35,7 @@ MEGAFOLD_DEVICE Keys keys_of(const EvoAttentionForward& p, int64_t batch) {
   if (p.key_total == 0) {
     return {batch, 0, 0, p.keys};
   }
-  const int64_t first = p.key_offset + batch * p.key_step;
-  const int64_t left = p.key_total - first;
+  const int64_t first = first_key(p, batch), left = p.key_total - first;
   return {0, first, first < 0 ? -first : 0, left < p.keys ? left : p.keys};
 }
 
@@ -226,12 +231,13 @@ MEGAFOLD_DEVICE void store_rows(typename C::Element* to, int64_t stride, int64_t
   }
 }
 
-/// May key j of the batch be attended by the row? j may lie outside the batch's keys.
-MEGAFOLD_DEVICE bool may_attend(const EvoAttentionForward& p, const Keys& keys, int64_t batch,
-                                int64_t row, int64_t j) {
+/// May key j be attended by the row? j may lie outside the batch's keys.
+MEGAFOLD_DEVICE bool may_attend(const EvoAttentionForward& p, const Keys& keys, int64_t row,
+                                int64_t j) {
   return j >= keys.begin && j < keys.end &&
          (p.mask == nullptr ||
-          p.mask[batch * p.mask_batch + row * p.mask_row + j * p.mask_key] != 0);
+          p.mask[keys.batch * p.mask_batch + row * p.mask_row + (keys.first + j) * p.mask_key] !=
+              0);
 }
 
 }  // namespace megafold::kernels::evo_portable

@@ -1,9 +1,9 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// The portable kernels' yardsticks: EvoAttention and its gradients over plain arrays, in fp64, with
-// a hook after every tensor. With the identity it is the truth; with a rounding it is what a
-// framework gets that computes each tensor in turn and keeps it in 16 bits.
+// What a framework gets that computes EvoAttention and its gradients tensor by tensor: plain loops
+// in fp64 with a rounding at every product's operands (TF32) or at every tensor (16 bits). Its
+// error against the fp64 reference is what the portable kernels' is measured by.
 #pragma once
 
 #include <cmath>
@@ -14,13 +14,14 @@
 namespace megafold::kernels::test {
 
 /// Dense arrays: q, gate, dout [B,R,Nq,H,D]; k, v [Bk,R,tokens,H,D], where Bk = 1 and tokens =
-/// key_total with windows; bias [B,H,Nq,Nk]; mask [B,R,Nk].
+/// key_total with windows; bias [B,H,Nq,Nk].
 struct Problem {
   int64_t batch, rows, heads, queries, keys, dim;
   int64_t key_offset = 0, key_step = 0, key_total = 0;
   double scale;
   std::vector<double> q, k, v, gate, dout, bias;  // gate and bias may be empty
-  std::vector<uint8_t> mask;                      // may be empty
+  std::vector<uint8_t> mask;                      // [Bk, R, tokens]; may be empty
+  std::vector<int32_t> key_first;                 // may be empty
 
   int64_t tokens() const { return key_total == 0 ? keys : key_total; }
   size_t query_at(int64_t b, int64_t r, int64_t i, int64_t h) const {
@@ -28,14 +29,16 @@ struct Problem {
   }
   /// The token of key j of batch b, or -1 where it must not be attended.
   int64_t token(int64_t b, int64_t r, int64_t j) const {
-    if (!mask.empty() && mask[static_cast<size_t>((b * rows + r) * keys + j)] == 0) {
-      return -1;
+    int64_t at = j;
+    if (key_total != 0) {
+      at += key_first.empty() ? key_offset + b * key_step : key_first[static_cast<size_t>(b)];
+      if (at < 0 || at >= key_total) {
+        return -1;
+      }
     }
-    if (key_total == 0) {
-      return j;
-    }
-    const int64_t at = key_offset + b * key_step + j;
-    return at < 0 || at >= key_total ? -1 : at;
+    const int64_t own = key_total == 0 ? b : 0;
+    return mask.empty() || mask[static_cast<size_t>((own * rows + r) * tokens() + at)] != 0 ? at
+                                                                                            : -1;
   }
   size_t key_at(int64_t b, int64_t r, int64_t token, int64_t h) const {
     const int64_t own = key_total == 0 ? b : 0;
