@@ -1,0 +1,151 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// megafold predict: sample structures from a checkpoint; with --run, keep the numbers with the run.
+#include "predict/predict.h"
+
+#include <cmath>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/errors.h"
+#include "base/publish.h"
+#include "checkpoint/checkpoint.h"
+#include "cli/commands.h"
+#include "report/history.h"
+
+namespace megafold::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+struct PredictArguments {
+  std::string run, cache, out, json_out;
+  PredictOptions options;
+  std::string checkpoint;
+};
+
+// What was not given follows from the run: its checkpoint, its cache, the entry that it learned.
+void fill_from_run(PredictArguments& arguments) {
+  const fs::path run = arguments.run;
+  if (arguments.checkpoint.empty()) {
+    if (run.empty()) fail<BadInput>("predict needs --run DIR, or --checkpoint FILE");
+    arguments.checkpoint = (run / "checkpoint.safetensors").string();
+  }
+  if (arguments.out.empty()) {
+    if (run.empty()) fail<BadInput>("predict needs --out FILE (or --run DIR)");
+    arguments.out = (run / "predicted.cif").string();
+  }
+  arguments.options.checkpoint = arguments.checkpoint;
+  if (!arguments.cache.empty() && !arguments.options.entry.empty()) return;
+  const std::string text = Checkpoint(arguments.checkpoint).state().config;
+  const json config = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const json data = config.is_object() ? config.value("data", json::object()) : json::object();
+  if (arguments.cache.empty()) arguments.cache = data.value("cache", std::string());
+  if (arguments.cache.empty()) {
+    fail<BadInput>("{} does not say which cache it was trained on; give --cache DIR",
+                   arguments.checkpoint);
+  }
+  if (!arguments.options.entry.empty()) return;
+  const json entries = data.value("entries", json::array());
+  if (!entries.is_array() || entries.size() != 1) {
+    fail<BadInput>("the run was trained on {} entries; give --entry ID",
+                   entries.empty() ? "all" : std::to_string(entries.size()));
+  }
+  arguments.options.entry = entries[0].get<std::string>();
+}
+
+json finite(double value) {
+  return std::isfinite(value) ? json(value) : json();
+}
+
+json numbers_of(const Prediction& prediction, const PredictOptions& options) {
+  json samples = json::array();
+  for (const PredictedStructure& sample : prediction.samples) {
+    samples.push_back({{"lddt", finite(sample.lddt.score)}, {"rmsd", finite(sample.rmsd)}});
+  }
+  // The first sample is the structure; nothing is picked by looking at the truth.
+  const PredictedStructure& first = prediction.samples.front();
+  return {{"entry", prediction.entry.id},
+          {"lddt", finite(first.lddt.score)},
+          {"lddt_pairs", first.lddt.num_pairs},
+          {"rmsd", finite(first.rmsd)},
+          {"samples", samples},
+          {"seed", options.seed},
+          {"sampler_steps", prediction.sampler_steps},
+          {"predict_seconds", prediction.seconds},
+          {"checkpoint_step", prediction.trained_steps}};
+}
+
+void predict_command(PredictArguments arguments) {
+  fill_from_run(arguments);
+  const PredictOptions& options = arguments.options;
+  const auto cache = CacheReader::open(arguments.cache);
+  const Prediction prediction = predict(*cache, options);
+  write_prediction(arguments.out, prediction, options);
+  json numbers = numbers_of(prediction, options);
+  fmt::print("{}: {} atoms, {} residues, {} of {} sampler steps in {:.1f} s, from step {}\n",
+             prediction.entry.id, prediction.entry.num_atoms(), prediction.entry.residues.size(),
+             prediction.samples.size() == 1 ? "1 sample"
+                                            : fmt::format("{} samples", prediction.samples.size()),
+             prediction.sampler_steps, prediction.seconds, prediction.trained_steps);
+  for (size_t s = 0; s < prediction.samples.size(); ++s) {
+    const PredictedStructure& sample = prediction.samples[s];
+    if (std::isfinite(sample.lddt.score)) {
+      fmt::print("  model {}: lDDT {:.3f} over all atoms ({} distances), RMSD {:.2f} A\n", s + 1,
+                 sample.lddt.score, sample.lddt.num_pairs, sample.rmsd);
+    } else {
+      fmt::print("  model {}: no resolved atoms to compare with\n", s + 1);
+    }
+  }
+  fmt::print("wrote {}\n", arguments.out);
+  if (!arguments.json_out.empty()) publish(arguments.json_out, numbers.dump(2) + "\n");
+  // A run's own numbers are about its own structure: another --out leaves them alone.
+  const fs::path run = arguments.run;
+  if (run.empty() || fs::path(arguments.out) != run / "predicted.cif") return;
+  if (fs::exists(run / "metrics.jsonl")) {
+    json training = training_summary(read_history(run / "metrics.jsonl"));
+    training.update(numbers);
+    numbers = std::move(training);
+  }
+  merge_summary(run / "summary.json", numbers);
+  fmt::print("wrote {}\n", (run / "summary.json").string());
+}
+
+}  // namespace
+
+void add_predict_command(CLI::App& app) {
+  const auto arguments = std::make_shared<PredictArguments>();
+  PredictOptions& options = arguments->options;
+  CLI::App* const command = app.add_subcommand(
+      "predict", "Sample structures from a checkpoint; says lDDT where the truth is known");
+  command->add_option("--run", arguments->run,
+                      "Folder of a run: gives checkpoint, cache, entry and --out, and its "
+                      "summary.json takes the numbers");
+  command->add_option("--checkpoint", arguments->checkpoint, "Checkpoint (.safetensors)");
+  command->add_option("--cache", arguments->cache, "Cache that has the entry");
+  command->add_option("--entry", options.entry, "Id of the entry, as in `megafold cache inspect`");
+  command->add_option("--out", arguments->out, "mmCIF to write; models are numbered from 1");
+  command->add_option("--json", arguments->json_out, "JSON with the numbers to write");
+  command->add_option("--seed", options.seed, "Fixes every draw")->capture_default_str();
+  command->add_option("--samples", options.samples, "Structures to sample")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  command->add_option("--steps", options.steps, "Steps of the sampler; default: the model's (200)")
+      ->check(CLI::Range(1, 2000));
+  command->add_option("--cycles", options.cycles, "Passes of the trunk; default: the model's")
+      ->check(CLI::Range(1, 32));
+  command->add_option("--device", options.device, "cpu or cuda")->capture_default_str();
+  command->add_flag("--raw-weights", options.raw_weights,
+                    "The last step's weights in place of their average");
+  command->footer(
+      "Examples:\n"
+      "  megafold predict --run runs/demo\n"
+      "  megafold predict --run runs/demo --seed 2 --samples 5 --out more.cif\n"
+      "  megafold predict --checkpoint model.safetensors --cache cache --entry 2q2k --out "
+      "2q2k.cif");
+  command->callback([arguments] { predict_command(*arguments); });
+}
+
+}  // namespace megafold::cli

@@ -1,0 +1,134 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "predict/predict.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "base/errors.h"
+#include "batch/sample.h"
+#include "checkpoint/checkpoint.h"
+#include "model/model.h"
+#include "predict/superpose.h"
+#include "predict/write_mmcif.h"
+
+namespace megafold {
+namespace {
+
+at::Device device_of(const std::string& name) {
+  if (name == "cpu") return at::kCPU;
+  if (name != "cuda") fail<BadInput>("device '{}': cpu and cuda are known", name);
+#ifndef MEGAFOLD_CUDA
+  fail<Unsupported>("device cuda: this program was built for the CPU alone; build preset cuda");
+#else
+  if (!at::globalContext().hasCUDA()) {
+    fail<Device>(
+        "device cuda: no GPU that this LibTorch drives; `megafold doctor` says what there is");
+  }
+  return {at::kCUDA, 0};
+#endif
+}
+
+// The whole structure, with the alignment as the training read it but without a draw of rows.
+BatchOptions whole_entry(const TrainingState& state) {
+  BatchOptions options;
+  options.crop.tokens = std::numeric_limits<int64_t>::max();
+  options.msa.draw_rows = false;
+  const auto config = nlohmann::json::parse(state.config, nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json::json_pointer max_rows("/data/msa/max_rows");
+  if (config.is_object() && config.contains(max_rows) && config[max_rows].is_number_integer()) {
+    options.msa.max_rows = config[max_rows].get<int64_t>();
+  }
+  return options;
+}
+
+// Not every atom of the truth need be known; of a prediction without truth there is no score.
+void compare(const Entry& entry, PredictedStructure& sample) {
+  sample.lddt.score = sample.rmsd = std::numeric_limits<double>::quiet_NaN();
+  const bool has_truth =
+      std::any_of(entry.resolved.begin(), entry.resolved.end(), [](uint8_t r) { return r != 0; });
+  if (!has_truth) return;
+  sample.lddt = lddt(entry.position, sample.position, entry.resolved, entry.residue);
+  sample.rmsd = superpose(entry.position, sample.position, entry.resolved).rmsd;
+}
+
+}  // namespace
+
+Prediction predict(const CacheReader& cache, const PredictOptions& options) {
+  if (options.samples < 1 || options.samples > 10000) {
+    fail<BadInput>("samples is {}; 1 to 10000 are possible", options.samples);
+  }
+  const at::Device device = device_of(options.device);
+  const Checkpoint checkpoint(options.checkpoint);
+  const auto record = cache.structure(options.entry);
+  Prediction result;
+  result.entry = read_entry(*record);
+  result.trained_steps = checkpoint.state().step;
+  result.trained_on_this_cache = checkpoint.state().cache_key == cache.content_key();
+  result.sampler_steps = options.steps > 0 ? options.steps : checkpoint.model().sampler_steps;
+
+  const auto start = std::chrono::steady_clock::now();
+  Model model(checkpoint.model(), /*seed=*/0);
+  checkpoint.load_weights(model.parameters(),
+                          options.raw_weights ? Weights::raw : Weights::average);
+  model.parameters().to(device, at::kFloat);
+  const StructureView structure(record);
+  const Batch batch =
+      make_batch(
+          structure, [&](const std::string& key) { return cache.alignment(key); },
+          whole_entry(checkpoint.state()), PreferredChains{}, options.seed, /*visit=*/0)
+          .to(device);
+  const at::Tensor positions = model
+                                   .sample(batch, {.seed = options.seed,
+                                                   .samples = options.samples,
+                                                   .steps = result.sampler_steps,
+                                                   .cycles = options.cycles})
+                                   .to(at::kCPU, at::kFloat)
+                                   .contiguous();
+  const auto num_atoms = static_cast<int64_t>(result.entry.num_atoms());
+  if (positions.dim() != 3 || positions.size(0) != options.samples ||
+      positions.size(1) != num_atoms || positions.size(2) != 3) {
+    fail<BadInput>("entry {}: the sampler gave an array of {} values for {} samples of {} atoms",
+                   options.entry, positions.numel(), options.samples, num_atoms);
+  }
+  for (int64_t s = 0; s < options.samples; ++s) {
+    const float* const first = positions.const_data_ptr<float>() + 3 * s * num_atoms;
+    PredictedStructure sample;
+    sample.position.assign(first, first + 3 * num_atoms);
+    if (!at::isfinite(positions[s]).all().item<bool>()) {
+      fail<BadInput>(
+          "entry {}, sample {}: the model's output is not finite; {} holds no model that "
+          "predicts",
+          options.entry, s + 1, options.checkpoint.string());
+    }
+    compare(result.entry, sample);
+    result.samples.push_back(std::move(sample));
+  }
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+void write_prediction(const std::filesystem::path& path, const Prediction& prediction,
+                      const PredictOptions& options) {
+  std::vector<PredictedModel> models;
+  for (const PredictedStructure& sample : prediction.samples) {
+    models.push_back({.position = sample.position, .residue_score = sample.lddt.per_residue});
+    if (!models.back().residue_score.empty()) {
+      models.back().residue_score.resize(prediction.entry.residues.size(),
+                                         std::numeric_limits<double>::quiet_NaN());
+    }
+  }
+  const bool scored = !models.empty() && !models[0].residue_score.empty();
+  write_mmcif(
+      path, prediction.entry, models,
+      {.score_meaning = scored ? "lDDT to the entry by residue" : "",
+       .details = fmt::format("step {}, seed {}, {} sampler steps, {} weights",
+                              prediction.trained_steps, options.seed, prediction.sampler_steps,
+                              options.raw_weights ? "last" : "averaged")});
+}
+
+}  // namespace megafold

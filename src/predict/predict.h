@@ -1,0 +1,55 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a checkpoint and an entry of a cache to structures (Algorithm 18 with the averaged weights),
+// compared with the truth where it is known.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cache/reader.h"
+#include "predict/entry.h"
+#include "predict/lddt.h"
+
+namespace megafold {
+
+struct PredictOptions {
+  std::filesystem::path checkpoint;
+  std::string entry;
+  uint64_t seed = 1;  // fixes every draw: the same seed, device and weights, the same structure
+  int64_t samples = 1;
+  int64_t steps = 0;   // of the sampler; 0: the model's own (200)
+  int64_t cycles = 0;  // passes of the trunk; 0: the model's max_cycles
+  std::string device = "cpu";
+  bool raw_weights = false;  // the last step's weights in place of their average (EMA)
+};
+
+struct PredictedStructure {
+  std::vector<float> position;  // [A, 3] in the order of the record's atoms, Angstrom
+  Lddt lddt;                    // score NaN and no residues where no atom is resolved
+  double rmsd = 0;              // Angstrom, resolved atoms, after superposition; NaN without truth
+};
+
+struct Prediction {
+  Entry entry;
+  std::vector<PredictedStructure> samples;  // in the order of their draws, never by the truth
+  int64_t trained_steps = 0;                // of the checkpoint
+  int64_t sampler_steps = 0;
+  bool trained_on_this_cache = false;  // the cache's content is that of the training
+  double seconds = 0;                  // trunk and sampler
+};
+
+/// Throws BadInput (no such entry, checkpoint or device; a structure that is not finite), Corrupt
+/// (a damaged checkpoint or record), Unsupported (a part that this build lacks), Device.
+[[nodiscard]] Prediction predict(const CacheReader& cache, const PredictOptions& options);
+
+/// Writes all samples as models of one mmCIF; the B-factor column holds 100 x lDDT by residue where
+/// the truth is known.
+void write_prediction(const std::filesystem::path& path, const Prediction& prediction,
+                      const PredictOptions& options);
+
+}  // namespace megafold
