@@ -3,98 +3,202 @@
 #include "ops/evo_attention.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/DeviceGuard.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 
-#include "base/errors.h"
+#include "kernels/common/dispatch.h"
+#include "ops/evo_attention_arguments.h"
+#include "ops/evo_attention_composition.h"
+#include "ops/launch.h"
+#include "ops/params.h"
 
 namespace megafold::ops {
 namespace {
 
-std::string shape_of(const at::Tensor& t) {
-  if (!t.defined()) return "none";
-  return fmt::format("[{}] {}", fmt::join(t.sizes(), ", "), c10::toString(t.scalar_type()));
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+using Arguments = EvoAttentionArguments<at::Tensor>;
+
+at::Tensor composition(const Arguments& a) {
+  if (!a.windows()) {
+    return evo_attention_composition(a.q, a.k, a.v, a.bias, a.mask, a.gate, a.scale);
+  }
+  return atom_attention_composition(a.q, a.k, a.v, a.bias, a.mask, a.gate, a.scale,
+                                    {a.window_queries, a.window_keys, a.first_key});
 }
+
+Arguments with_types(Arguments a) {
+  a.dtype = dtype_of(a.q, "q");
+  if (a.bias.defined()) a.bias_dtype = dtype_of(a.bias, "bias");
+  a.place = place_of(a.q);
+  return a;
+}
+
+/// Runs the kernel on every launch; false where none takes the call, counted as "aten".
+template <class Params, class MakeParams>
+bool run(const char* name, const std::vector<kernels::Implementation<Params>>& list,
+         const Arguments& a, MakeParams&& make_params) {
+  kernels::Reasons refused;
+  const auto* const found = kernels::find_implementation(list, make_params(0), refused);
+  kernels::count_dispatch(name, found != nullptr ? found->name : "aten", refused);
+  if (found == nullptr) return false;
+  for (int64_t i = 0; i < a.launches(); ++i) launch(*found, make_params(i), a.q);
+  return true;
+}
+
+struct EvoAttention : torch::autograd::Function<EvoAttention> {
+  // Undefined tensors must come as empty optionals: LibTorch asks every tensor argument for its
+  // device.
+  using Maybe = std::optional<at::Tensor>;
+
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v, const Maybe& bias, const Maybe& mask,
+                            const Maybe& gate, const Maybe& first_key, double scale,
+                            int64_t window_queries, int64_t window_keys) {
+    const auto or_undefined = [](const Maybe& t) { return t.value_or(at::Tensor()); };
+    const Arguments a =
+        with_types({q, k, v, or_undefined(bias), or_undefined(mask), or_undefined(gate),
+                    or_undefined(first_key), scale, window_queries, window_keys});
+    const c10::DeviceGuard guard(q.device());
+    at::Tensor out = at::empty(q.sizes(), q.options());
+    // [B, R, H, Nq], or [B, W, R, H, queries of a window].
+    const at::Tensor lse =
+        at::empty({q.size(0) * q.size(1) * q.size(2) * q.size(3)}, q.options().dtype(at::kFloat));
+    const bool kernel = q.numel() == 0 || run(a.name(), kernels::evo_attention_forward(), a,
+                                              [&](int64_t i) { return a.forward(out, lse, i); });
+    if (!kernel) out = composition(a);
+    context->save_for_backward({q, k, v, a.bias, a.mask, a.gate, a.first_key, out, lse});
+    context->saved_data["scale"] = scale;
+    context->saved_data["windows"] = c10::List<int64_t>({window_queries, window_keys});
+    context->saved_data["kernel"] = kernel;
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    if (at::GradMode::is_enabled()) {
+      fail<Unsupported>("evo_attention is differentiable once: its backward cannot build a graph");
+    }
+    const variable_list saved = context->get_saved_variables();
+    const auto windows = context->saved_data["windows"].toIntVector();
+    const Arguments a =
+        with_types({saved[0], saved[1], saved[2], saved[3], saved[4], saved[5], saved[6],
+                    context->saved_data["scale"].toDouble(), windows[0], windows[1]});
+    const at::Tensor &out = saved[7], &lse = saved[8];
+    const c10::DeviceGuard guard(a.q.device());
+    at::Tensor dout = gradients[0];
+    if (dout.stride(-1) != 1 && dout.size(-1) > 1) dout = dout.contiguous();
+
+    // LibTorch numbers the arguments that were defined.
+    size_t edge = 3;
+    const bool bias_edge = a.bias.defined() && context->needs_input_grad(edge++);
+    edge += a.mask.defined() ? 1 : 0;
+    const bool gate_edge = a.gate.defined() && context->needs_input_grad(edge);
+
+    const at::Tensor dq = at::empty(a.q.sizes(), a.q.options());
+    const at::Tensor dk = at::empty(a.k.sizes(), a.k.options());
+    const at::Tensor dv = at::empty(a.v.sizes(), a.v.options());
+    at::Tensor dbias, dgate;
+    if (bias_edge) dbias = at::empty(a.bias.sizes(), a.bias.options());
+    if (gate_edge) dgate = at::empty(a.gate.sizes(), a.gate.options());
+    const auto make_params = [&](int64_t i) {
+      return a.backward(out, lse, dout, dq, dk, dv, dbias, dgate, i);
+    };
+    if (a.q.numel() == 0) {
+      for (const auto& t : {dq, dk, dv, dbias, dgate}) {
+        if (t.defined()) t.zero_();
+      }
+      return {dq, dk, dv, dbias, {}, dgate, {}, {}, {}, {}};
+    }
+    if (context->saved_data["kernel"].toBool() &&
+        run(a.backward_name(), kernels::evo_attention_backward(), a, make_params)) {
+      return {dq, dk, dv, dbias, {}, dgate, {}, {}, {}, {}};
+    }
+    return recompute(a, dout, bias_edge, gate_edge);
+  }
+
+  /// The backward by ATen: the composition once more, this time recorded.
+  static variable_list recompute(const Arguments& a, const at::Tensor& dout, bool bias_edge,
+                                 bool gate_edge) {
+    const at::AutoGradMode record(true);
+    Arguments leaves = a;
+    variable_list inputs;
+    const auto leaf = [&](at::Tensor& t) {
+      t = t.detach().requires_grad_(true);
+      inputs.push_back(t);
+    };
+    leaf(leaves.q);
+    leaf(leaves.k);
+    leaf(leaves.v);
+    if (bias_edge) leaf(leaves.bias);
+    if (gate_edge) leaf(leaves.gate);
+    const variable_list found = torch::autograd::grad({composition(leaves)}, inputs, {dout});
+    size_t next = 3;
+    const at::Tensor dbias = bias_edge ? found[next++] : at::Tensor();
+    const at::Tensor dgate = gate_edge ? found[next++] : at::Tensor();
+    return {found[0], found[1], found[2], dbias, {}, dgate, {}, {}, {}, {}};
+  }
+};
 
 void require_shape(const char* op, const char* name, const at::Tensor& t, at::IntArrayRef expected,
                    const char* meaning) {
   if (t.sizes() == expected) return;
-  fail<BadInput>("{}: {} is {}, but {} = [{}] is needed", op, name, shape_of(t), meaning,
+  fail<BadInput>("{}: {} is {}, but {} = [{}] is needed", op, name, describe(t), meaning,
                  fmt::join(expected, ", "));
 }
 
-void require_like(const char* op, const char* name, const at::Tensor& t, const at::Tensor& q) {
-  if (t.scalar_type() != q.scalar_type() || t.device() != q.device()) {
-    fail<BadInput>("{}: {} is {} on {}, but q is {} on {}", op, name,
-                   c10::toString(t.scalar_type()), t.device().str(), c10::toString(q.scalar_type()),
-                   q.device().str());
-  }
+void require_like(const char* op, const char* name, const at::Tensor& t, at::ScalarType type,
+                  const at::Tensor& q) {
+  if (t.scalar_type() == type && t.device() == q.device()) return;
+  fail<BadInput>("{}: {} is {} on {}, but {} on {} is needed", op, name,
+                 c10::toString(t.scalar_type()), t.device().str(), c10::toString(type),
+                 q.device().str());
 }
 
-/// The checks that both forms share. `keys` is k's extent along the token dimension.
+/// What both forms ask of their tensors, but for the bias' shape.
 void check(const char* op, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
            const at::Tensor& bias, const at::Tensor& mask, const at::Tensor& gate) {
   for (const auto& [name, t] : {std::pair{"q", &q}, {"k", &k}, {"v", &v}}) {
-    if (!t->defined() || t->dim() != 5) {
-      fail<BadInput>("{}: {} is {}, but [B, R, N, H, D] is needed", op, name, shape_of(*t));
+    if (!t->defined() || t->dim() != 5 || t->size(4) < 1) {
+      fail<BadInput>("{}: {} is {}, but [B, R, N, H, D] with D >= 1 is needed", op, name,
+                     describe(*t));
     }
-    require_like(op, name, *t, q);
+    require_like(op, name, *t, q.scalar_type(), q);
   }
-  const auto type = q.scalar_type();
-  if (type != at::kDouble && type != at::kFloat && type != at::kBFloat16 && type != at::kHalf) {
-    fail<BadInput>("{}: q is {}; float64, float32, bfloat16 or float16 is needed", op,
-                   c10::toString(type));
-  }
+  dtype_of(q, op);
   require_shape(op, "k", k, {q.size(0), q.size(1), k.size(2), q.size(3), q.size(4)},
                 "[B, R, Nk, H, D]");
   require_shape(op, "v", v, k.sizes(), "k's shape");
   if (bias.defined()) {
-    if (bias.scalar_type() != type && (bias.scalar_type() != at::kFloat || type == at::kDouble)) {
-      fail<BadInput>("{}: bias is {}; q's {} or float32 is needed", op,
-                     c10::toString(bias.scalar_type()), c10::toString(type));
-    }
-    if (bias.device() != q.device()) {
-      fail<BadInput>("{}: bias is on {}, q on {}", op, bias.device().str(), q.device().str());
-    }
+    const bool wide = q.scalar_type() != at::kDouble && bias.scalar_type() == at::kFloat;
+    require_like(op, "bias", bias, wide ? at::kFloat : q.scalar_type(), q);
   }
   if (mask.defined()) {
     require_shape(op, "mask", mask, {k.size(0), k.size(1), k.size(2)}, "[B, R, Nk]");
-    if (mask.scalar_type() != at::kBool || mask.device() != q.device()) {
-      fail<BadInput>("{}: mask is {} on {}; bool on {} is needed", op,
-                     c10::toString(mask.scalar_type()), mask.device().str(), q.device().str());
-    }
+    require_like(op, "mask", mask, at::kBool, q);
   }
   if (gate.defined()) {
     require_shape(op, "gate", gate, q.sizes(), "q's shape");
-    require_like(op, "gate", gate, q);
+    require_like(op, "gate", gate, q.scalar_type(), q);
   }
 }
 
-/// The operation as ATen calls, O(Nq Nk) memory; autograd differentiates it. scores [B, R, H, Nq,
-/// Nk] in fp32 or fp64.
-at::Tensor composition(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                       const at::Tensor& bias, const at::Tensor& mask, const at::Tensor& gate,
-                       double scale) {
-  const auto type = q.scalar_type();
-  const auto wide = type == at::kDouble ? at::kDouble : at::kFloat;
-  auto scores =
-      at::matmul(q.permute({0, 1, 3, 2, 4}).to(wide) * scale, k.permute({0, 1, 3, 4, 2}).to(wide));
-  if (bias.defined()) scores = scores + bias.to(wide).unsqueeze(1);
-  at::Tensor weights;
-  if (mask.defined()) {
-    const auto closed = mask.logical_not().unsqueeze(2).unsqueeze(2);  // [B, R, 1, 1, Nk]
-    const auto empty = closed.all(-1, /*keepdim=*/true);
-    // A row without valid keys goes through the softmax as zeros, so that no NaN reaches a
-    // gradient.
-    scores = scores.masked_fill(closed.logical_and(empty.logical_not()),
-                                -std::numeric_limits<double>::infinity());
-    weights = scores.masked_fill(empty, 0).softmax(-1).masked_fill(empty, 0);
-  } else {
-    weights = scores.softmax(-1);
+at::Tensor apply(Arguments a) {
+  for (at::Tensor* t : {&a.q, &a.k, &a.v, &a.gate}) {
+    if (t->defined() && t->stride(-1) != 1 && t->size(-1) > 1) *t = t->contiguous();
   }
-  auto out = at::matmul(weights, v.permute({0, 1, 3, 2, 4}).to(wide)).permute({0, 1, 3, 2, 4});
-  if (gate.defined()) out = out * gate.to(wide).sigmoid();
-  return out.to(type);
+  const auto maybe = [](const at::Tensor& t) {
+    return t.defined() ? std::optional<at::Tensor>(t) : std::nullopt;
+  };
+  return EvoAttention::apply(a.q, a.k, a.v, maybe(a.bias), maybe(a.mask), maybe(a.gate),
+                             maybe(a.first_key), a.scale, a.window_queries, a.window_keys);
+}
+
+double default_scale(const at::Tensor& q) {
+  return 1.0 / std::sqrt(static_cast<double>(q.size(4)));
 }
 
 }  // namespace
@@ -107,58 +211,41 @@ at::Tensor evo_attention(const at::Tensor& q, const at::Tensor& k, const at::Ten
     require_shape("evo_attention", "bias", bias, {q.size(0), q.size(3), q.size(2), k.size(2)},
                   "[B, H, Nq, Nk]");
   }
-  return composition(q, k, v, bias, mask, gate,
-                     scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(4)))));
+  return apply({q, k, v, bias, mask, gate, {}, scale.value_or(default_scale(q))});
 }
 
 at::Tensor atom_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const at::Tensor& bias, const at::Tensor& mask, const at::Tensor& gate,
                           std::optional<double> scale, const AtomWindows& windows) {
-  check("atom_attention", q, k, v, bias, mask, gate);
-  const int64_t batch = q.size(0), rows = q.size(1), atoms = q.size(2), heads = q.size(3);
-  const int64_t head_dim = q.size(4), count = (atoms + windows.queries - 1) / windows.queries;
-  require_shape("atom_attention", "k", k, q.sizes(), "q's shape");
+  constexpr const char* kOp = "atom_attention";
+  check(kOp, q, k, v, bias, mask, gate);
+  require_shape(kOp, "k", k, q.sizes(), "q's shape");
+  if (windows.queries < 1 || windows.keys < 1) {
+    fail<BadInput>("{}: windows of {} queries and {} keys", kOp, windows.queries, windows.keys);
+  }
+  const int64_t atoms = q.size(2), count = (atoms + windows.queries - 1) / windows.queries;
   if (bias.defined()) {
-    require_shape("atom_attention", "bias", bias,
-                  {batch, count, heads, windows.queries, windows.keys}, "[B, W, H, 32, 128]");
+    require_shape(kOp, "bias", bias, {q.size(0), count, q.size(3), windows.queries, windows.keys},
+                  "[B, W, H, queries, keys]");
   }
-  const auto integers = q.options().dtype(at::kLong);
-  at::Tensor first = windows.first_key;
-  if (first.defined()) {
-    require_shape("atom_attention", "first_key", first, {count}, "[W]");
-  } else {
-    first = at::arange(count, integers) * windows.queries + (windows.queries - windows.keys) / 2;
+  Arguments a = {
+      q,           k, v, bias, mask, gate, {}, scale.value_or(default_scale(q)), windows.queries,
+      windows.keys};
+  if (windows.first_key.defined()) {
+    require_shape(kOp, "first_key", windows.first_key, {count}, "[W]");
+    a.first_key = windows.first_key.to(at::kInt).contiguous();
   }
-  const auto index = first.to(at::kLong).unsqueeze(1) + at::arange(windows.keys, integers);
-  const auto inside = index.ge(0).logical_and(index.lt(atoms));  // [W, keys]
-  const auto flat = index.clamp(0, atoms - 1).flatten();
-
-  // A window is a batch and its rows are the rows: [B, R, A, H, D] -> [B W, R, n, H, D].
-  const auto padded = [&](const at::Tensor& t) {
-    return at::constant_pad_nd(t, {0, 0, 0, 0, 0, count * windows.queries - atoms})
-        .view({batch, rows, count, windows.queries, heads, head_dim})
-        .transpose(1, 2)
-        .flatten(0, 1);
-  };
-  const auto gathered = [&](const at::Tensor& t) {
-    return t.index_select(2, flat)
-        .view({batch, rows, count, windows.keys, heads, head_dim})
-        .transpose(1, 2)
-        .flatten(0, 1);
-  };
-  auto open = inside.unsqueeze(0).unsqueeze(2).expand({batch, count, rows, windows.keys});
-  if (mask.defined()) {
-    open = open.logical_and(
-        mask.index_select(2, flat).view({batch, rows, count, windows.keys}).transpose(1, 2));
+  // The kernels' windows are whole: queries behind the last atom are computed and dropped.
+  const int64_t missing = count * windows.queries - atoms;
+  if (missing > 0) {
+    const auto pad = [&](const at::Tensor& t) {
+      return t.defined() ? at::constant_pad_nd(t, {0, 0, 0, 0, 0, missing}) : t;
+    };
+    a.q = pad(q);
+    a.gate = pad(gate);
   }
-  const auto out =
-      composition(padded(q), gathered(k), gathered(v), bias.defined() ? bias.flatten(0, 1) : bias,
-                  open.flatten(0, 1), gate.defined() ? padded(gate) : gate,
-                  scale.value_or(1.0 / std::sqrt(static_cast<double>(head_dim))));
-  return out.view({batch, count, rows, windows.queries, heads, head_dim})
-      .transpose(1, 2)
-      .reshape({batch, rows, count * windows.queries, heads, head_dim})
-      .narrow(2, 0, atoms);
+  const at::Tensor out = apply(a);
+  return missing > 0 ? out.narrow(2, 0, atoms) : out;
 }
 
 }  // namespace megafold::ops
