@@ -9,6 +9,9 @@ namespace megafold::kernels {
 
 const std::vector<Implementation<EvoAttentionForward>>& evo_attention_forward() {
   static const std::vector<Implementation<EvoAttentionForward>> list = {
+#ifdef MEGAFOLD_CUDA
+      kSm90aForward,
+#endif
       kEvoAttentionForwardCpu,
       kEvoAttentionForwardReference,
   };

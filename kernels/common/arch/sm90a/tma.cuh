@@ -67,10 +67,30 @@ __device__ __forceinline__ bool mbarrier_try_wait(Mbarrier* barrier, uint32_t pa
       : "memory");
   return done != 0;
 }
-/// Returns when the phase of this parity is over; what its arrivals released is visible then.
+/// Is the phase of this parity over? Does not wait, as try_wait may for a while.
+__device__ __forceinline__ bool mbarrier_test(Mbarrier* barrier, uint32_t parity) {
+  uint32_t done;
+  asm volatile(
+      "{\n.reg .pred p;\nmbarrier.test_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, "
+      "0, "
+      "p;\n}\n"
+      : "=r"(done)
+      : "r"(smem_address(barrier)), "r"(parity)
+      : "memory");
+  return done != 0;
+}
+/// Returns when the phase of this parity is over; what its arrivals released is visible then. Built
+/// with MEGAFOLD_TRAP_HANGS, a wait of seconds ends the kernel with an error instead of hanging.
 __device__ __forceinline__ void mbarrier_wait(Mbarrier* barrier, uint32_t parity) {
+#ifdef MEGAFOLD_TRAP_HANGS
+  const long long start = clock64();
+  while (!mbarrier_try_wait(barrier, parity)) {
+    if (clock64() - start > 4'000'000'000LL) __trap();
+  }
+#else
   while (!mbarrier_try_wait(barrier, parity)) {
   }
+#endif
 }
 
 /// A place in a ring of kSlots slots and the parity of the lap.
@@ -114,7 +134,8 @@ __device__ __forceinline__ bool named_barrier_any(uint32_t id, uint32_t threads,
 }
 
 /// Moves registers between warpgroups; every warp of the warpgroup executes it, and the kernel must
-/// have __launch_bounds__(threads, 1). A multiple of 8 in 24 .. 240.
+/// have __launch_bounds__(threads, 1). A multiple of 8 in 24 .. 240. The CTA has only what it was
+/// launched with (the compiler's count times its threads): asking for more waits forever.
 template <int kRegisters>
 __device__ __forceinline__ void setmaxnreg_increase() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));

@@ -94,7 +94,7 @@ __device__ inline void as_operand(const float (&d)[n], int step, uint32_t (&a)[4
 }
 
 /// D += A B for one k16 step; accumulate = false starts D from zero. N = 2 * n, one of 16, 32, 40,
-/// 48, 64, 72, 80, 96, 128, 192, 256.
+/// 48, 56, 64, 72, 80, 96, 128, 192, 256.
 template <Major a_major = Major::k, Major b_major = Major::k, int n>
 __device__ void wgmma(float (&d)[n], uint64_t a, uint64_t b, bool accumulate = true);
 template <Major b_major = Major::k, int n>
@@ -105,29 +105,32 @@ __device__ void wgmma(float (&d)[n], const uint32_t (&a)[4], uint64_t b, bool ac
 #define MEGAFOLD_NAMES_16 MEGAFOLD_NAMES_8 ",%8,%9,%10,%11,%12,%13,%14,%15"
 #define MEGAFOLD_NAMES_20 MEGAFOLD_NAMES_16 ",%16,%17,%18,%19"
 #define MEGAFOLD_NAMES_24 MEGAFOLD_NAMES_20 ",%20,%21,%22,%23"
-#define MEGAFOLD_NAMES_32 MEGAFOLD_NAMES_24 ",%24,%25,%26,%27,%28,%29,%30,%31"
+#define MEGAFOLD_NAMES_28 MEGAFOLD_NAMES_24 ",%24,%25,%26,%27"
+#define MEGAFOLD_NAMES_32 MEGAFOLD_NAMES_28 ",%28,%29,%30,%31"
 #define MEGAFOLD_NAMES_36 MEGAFOLD_NAMES_32 ",%32,%33,%34,%35"
 #define MEGAFOLD_NAMES_40 MEGAFOLD_NAMES_36 ",%36,%37,%38,%39"
 #define MEGAFOLD_NAMES_48 MEGAFOLD_NAMES_40 ",%40,%41,%42,%43,%44,%45,%46,%47"
-#define MEGAFOLD_NAMES_64                                \
-  MEGAFOLD_NAMES_48                                      \
-      ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59" \
-      ",%60,%61,%62,%63"
-#define MEGAFOLD_NAMES_96                                \
-  MEGAFOLD_NAMES_64                                      \
-      ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75" \
-      ",%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87" \
-      ",%88,%89,%90,%91,%92,%93,%94,%95"
-#define MEGAFOLD_NAMES_128                                       \
-  MEGAFOLD_NAMES_96                                              \
-      ",%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107" \
-      ",%108,%109,%110,%111,%112,%113,%114,%115,%116,%117"       \
-      ",%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
+#define MEGAFOLD_NAMES_64                            \
+  MEGAFOLD_NAMES_48                                  \
+  ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59" \
+  ",%60,%61,%62,%63"
+#define MEGAFOLD_NAMES_96                            \
+  MEGAFOLD_NAMES_64                                  \
+  ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75" \
+  ",%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87" \
+  ",%88,%89,%90,%91,%92,%93,%94,%95"
+#define MEGAFOLD_NAMES_128                                   \
+  MEGAFOLD_NAMES_96                                          \
+  ",%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107" \
+  ",%108,%109,%110,%111,%112,%113,%114,%115,%116,%117"       \
+  ",%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
 #define MEGAFOLD_SUMS_4(i) "+f"(d[i]), "+f"(d[(i) + 1]), "+f"(d[(i) + 2]), "+f"(d[(i) + 3])
 #define MEGAFOLD_SUMS_8(i) MEGAFOLD_SUMS_4(i), MEGAFOLD_SUMS_4((i) + 4)
 #define MEGAFOLD_SUMS_16(i) MEGAFOLD_SUMS_8(i), MEGAFOLD_SUMS_8((i) + 8)
 #define MEGAFOLD_SUMS_20(i) MEGAFOLD_SUMS_16(i), MEGAFOLD_SUMS_4((i) + 16)
 #define MEGAFOLD_SUMS_24(i) MEGAFOLD_SUMS_16(i), MEGAFOLD_SUMS_8((i) + 16)
+#define MEGAFOLD_SUMS_28(i) \
+  MEGAFOLD_SUMS_16(i), MEGAFOLD_SUMS_8((i) + 16), MEGAFOLD_SUMS_4((i) + 24)
 #define MEGAFOLD_SUMS_32(i) MEGAFOLD_SUMS_16(i), MEGAFOLD_SUMS_16((i) + 16)
 #define MEGAFOLD_SUMS_36(i) MEGAFOLD_SUMS_32(i), MEGAFOLD_SUMS_4((i) + 32)
 #define MEGAFOLD_SUMS_40(i) MEGAFOLD_SUMS_32(i), MEGAFOLD_SUMS_8((i) + 32)
@@ -165,6 +168,7 @@ MEGAFOLD_WGMMA(16, 8, "8", "9", "10", "11", "12", "13", "14")
 MEGAFOLD_WGMMA(32, 16, "16", "17", "18", "19", "20", "21", "22")
 MEGAFOLD_WGMMA(40, 20, "20", "21", "22", "23", "24", "25", "26")
 MEGAFOLD_WGMMA(48, 24, "24", "25", "26", "27", "28", "29", "30")
+MEGAFOLD_WGMMA(56, 28, "28", "29", "30", "31", "32", "33", "34")
 MEGAFOLD_WGMMA(64, 32, "32", "33", "34", "35", "36", "37", "38")
 MEGAFOLD_WGMMA(72, 36, "36", "37", "38", "39", "40", "41", "42")
 MEGAFOLD_WGMMA(80, 40, "40", "41", "42", "43", "44", "45", "46")

@@ -1,0 +1,350 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// EvoAttention forward on Hopper, the host's side: what it supports, the plan of a call, the
+// workspace, and the small kernel that prepares the bias.
+#include "kernels/evo_attention/sm90a/forward.h"
+
+#include <algorithm>
+
+#include "kernels/common/arch/sm90a/host.h"
+#include "kernels/common/arch/sm90a/tma.cuh"
+#include "kernels/evo_attention/sm90a/sm90a.h"
+
+namespace megafold::kernels {
+namespace sm90a {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+int64_t round_up(int64_t a, int64_t b) {
+  return ceil_div(a, b) * b;
+}
+
+/// Where the workspace's parts begin, in bytes.
+struct Workspace {
+  int64_t flags = 0, list = 0, valid = 0, bias = 0, bytes = 0;
+};
+
+/// The numbers of a call that both the workspace and the launch need.
+struct Call {
+  const ForwardPlan* plan;
+  int64_t row_groups, query_tiles, query_blocks, exact_query_blocks, key_tiles, items, exact_items;
+  int64_t valid_words;
+  Workspace at;
+};
+
+Call plan_call(const EvoAttentionForward& p) {
+  const bool many = p.rows > 1;
+  Call c{};
+  c.plan = p.head_dim == 32   ? &forward_plan_d32(many)
+           : p.head_dim == 48 ? &forward_plan_d48(many)
+                              : &forward_plan_d64(many);
+  c.row_groups = ceil_div(p.rows, c.plan->rows);
+  c.query_tiles = ceil_div(p.queries, kTileQueries);
+  c.query_blocks = ceil_div(c.query_tiles, c.plan->query_groups * c.plan->subs);
+  c.exact_query_blocks = c.query_blocks * c.plan->subs;
+  c.key_tiles = ceil_div(p.keys, c.plan->keys);
+  c.items = p.batch * p.heads * c.row_groups * c.query_blocks;
+  c.exact_items = c.items * c.plan->subs;
+  c.at.flags = sizeof(ForwardQueue);
+  c.at.list = c.at.flags + round_up(4 * c.exact_items, 256);
+  c.at.valid = c.at.list + round_up(4 * c.exact_items, 256);
+  c.valid_words = p.batch * c.row_groups * c.plan->rows * c.key_tiles * (c.plan->keys / 32);
+  c.at.bias = c.at.valid + round_up(4 * c.valid_words, 256);
+  c.at.bytes = c.at.bias;
+  if (p.bias != nullptr && !c.plan->direct_bias) {
+    c.at.bytes += p.batch * p.heads * c.query_tiles * c.key_tiles * kTileQueries * c.plan->keys * 4;
+  }
+  return c;
+}
+
+struct PrepareArgs {
+  const void* bias;
+  int64_t batch_stride, head_stride, query_stride, key_stride;
+  float* tiles;
+  int64_t tiles_count;
+  int32_t heads, queries, keys, query_tiles, key_tiles, tile_keys;
+
+  int32_t* zeroed;  // the queue and the flags
+  int64_t zeroed_count;
+
+  const uint8_t* mask;
+  int64_t mask_batch, mask_row, mask_key;
+  uint32_t* valid;
+  int64_t valid_count;  // words, padded_rows * words_of_row a batch
+  int32_t rows, padded_rows, words_of_row;
+  int32_t key_offset, key_step, key_total;
+  const int32_t* key_first;
+};
+
+/// The mask as bits, one warp a word: 1 where row, key and its atom exist and the mask says so.
+__device__ bool is_valid(const PrepareArgs& args, int64_t word, int lane) {
+  const int key = static_cast<int>(word % args.words_of_row) * 32 + lane;
+  const int64_t rest = word / args.words_of_row, row = rest % args.padded_rows;
+  const int64_t batch = rest / args.padded_rows;
+  bool valid = row < args.rows && key < args.keys;
+  int64_t token = key, mask_batch = batch * args.mask_batch;
+  if (args.key_total != 0) {
+    token +=
+        args.key_first != nullptr ? args.key_first[batch] : args.key_offset + batch * args.key_step;
+    valid = valid && token >= 0 && token < args.key_total;
+    mask_batch = 0;
+  }
+  if (valid && args.mask != nullptr) {
+    valid = args.mask[mask_batch + row * args.mask_row + token * args.mask_key] != 0;
+  }
+  return valid;
+}
+
+constexpr int kPrepareThreads = 256, kPrepareWords = 4;  // words a warp packs at a time
+
+/// Words kPrepareWords * warp .. of CTA `block`, all loads in flight together.
+__device__ void pack_mask(const PrepareArgs& args, int64_t block) {
+  const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
+  const int64_t first = (block * (kPrepareThreads / 32) + warp) * kPrepareWords;
+  bool valid[kPrepareWords];
+#pragma unroll
+  for (int i = 0; i < kPrepareWords; ++i) {
+    valid[i] = first + i < args.valid_count && is_valid(args, first + i, lane);
+  }
+#pragma unroll
+  for (int i = 0; i < kPrepareWords; ++i) {
+    const uint32_t bits = __ballot_sync(~0U, valid[i]);
+    if (lane == 0 && first + i < args.valid_count) args.valid[first + i] = bits;
+  }
+}
+
+__device__ float to_float(float x) {
+  return x;
+}
+__device__ float to_float(__nv_bfloat16 x) {
+  return __bfloat162float(x);
+}
+
+/// bias * log2(e), tile `tile` of 64 queries x tile_keys keys in the order of wgmma's accumulators:
+/// 16 bytes of [8-key block c][thread t < 128] hold rows 16 (t / 32) + t % 32 / 4 (+ 8) and keys
+/// 8 c + 2 (t % 4) (+ 1). Past the last query or key: 0.
+template <class T>
+__device__ void prepare_bias(const PrepareArgs& args, int64_t tile) {
+  const int t = static_cast<int>(threadIdx.x % 128), part = static_cast<int>(threadIdx.x / 128);
+  const int blocks = args.tile_keys / 8;
+  const int64_t key_tile = tile % args.key_tiles, rest = tile / args.key_tiles;
+  const int64_t query_tile = rest % args.query_tiles, head = rest / args.query_tiles;
+  const int64_t query = query_tile * kTileQueries + t / 32 * 16 + t % 32 / 4;
+  const T* from = static_cast<const T*>(args.bias) + head / args.heads * args.batch_stride +
+                  head % args.heads * args.head_stride + query * args.query_stride;
+  float4* to = reinterpret_cast<float4*>(args.tiles) + tile * blocks * 128 + t;
+#pragma unroll 4
+  for (int c = part; c < blocks; c += kPrepareThreads / 128) {
+    const int64_t key = key_tile * args.tile_keys + 8 * c + t % 4 * 2;
+    float value[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int64_t down = i / 2 * 8, column = key + i % 2;
+      const bool inside = query + down < args.queries && column < args.keys;
+      const float x =
+          inside ? to_float(from[down * args.query_stride + column * args.key_stride]) : 0.0F;
+      // A finite bias stays finite: -3e38 is a mask to some, and a whole row of it is a row.
+      const float scaled = x * kLog2E;
+      value[i] = isinf(scaled) && !isinf(x) ? copysignf(3.4028234e38F, x) : scaled;
+    }
+    to[c * 128] = make_float4(value[0], value[1], value[2], value[3]);
+  }
+}
+
+/// Before the attention kernels: zeroes the queue and the flags, packs the mask, prepares the bias.
+/// The first tiles_count CTAs take a bias tile each, the others the mask.
+template <class T>
+__global__ void __launch_bounds__(kPrepareThreads)
+    prepare_forward(const __grid_constant__ PrepareArgs args) {
+  allow_next_kernel();
+  for (int64_t i = int64_t{blockIdx.x} * kPrepareThreads + threadIdx.x; i < args.zeroed_count;
+       i += int64_t{gridDim.x} * kPrepareThreads) {
+    args.zeroed[i] = 0;
+  }
+  if (blockIdx.x < args.tiles_count) {
+    prepare_bias<T>(args, blockIdx.x);
+  } else {
+    pack_mask(args, int64_t{blockIdx.x} - args.tiles_count);
+  }
+}
+
+void launch_prepare(const EvoAttentionForward& p, const Call& c, char* workspace, Stream stream) {
+  PrepareArgs args{};
+  args.bias = p.bias;
+  args.batch_stride = p.bias_batch;
+  args.head_stride = p.bias_head;
+  args.query_stride = p.bias_query;
+  args.key_stride = p.bias_key;
+  args.tiles = reinterpret_cast<float*>(workspace + c.at.bias);
+  args.zeroed = reinterpret_cast<int32_t*>(workspace);
+  args.zeroed_count = c.at.list / 4;
+  args.heads = static_cast<int32_t>(p.heads);
+  args.queries = static_cast<int32_t>(p.queries);
+  args.keys = static_cast<int32_t>(p.keys);
+  args.query_tiles = static_cast<int32_t>(c.query_tiles);
+  args.key_tiles = static_cast<int32_t>(c.key_tiles);
+  args.tile_keys = c.plan->keys;
+  args.tiles_count = p.bias == nullptr || c.plan->direct_bias
+                         ? 0
+                         : p.batch * p.heads * c.query_tiles * c.key_tiles;
+  args.mask = p.mask;
+  args.mask_batch = p.mask_batch;
+  args.mask_row = p.mask_row;
+  args.mask_key = p.mask_key;
+  args.valid = reinterpret_cast<uint32_t*>(workspace + c.at.valid);
+  args.valid_count = c.valid_words;
+  args.rows = static_cast<int32_t>(p.rows);
+  args.padded_rows = static_cast<int32_t>(c.row_groups * c.plan->rows);
+  args.words_of_row = static_cast<int32_t>(c.key_tiles * (c.plan->keys / 32));
+  args.key_offset = static_cast<int32_t>(p.key_offset);
+  args.key_step = static_cast<int32_t>(p.key_step);
+  args.key_total = static_cast<int32_t>(p.key_total);
+  args.key_first = p.key_first;
+  const int64_t words_of_block = kPrepareThreads / 32 * kPrepareWords;
+  const dim3 grid(
+      static_cast<unsigned>(args.tiles_count + ceil_div(args.valid_count, words_of_block)));
+  if (p.bias != nullptr && p.bias_dtype == DType::bf16) {
+    launch(prepare_forward<__nv_bfloat16>, grid, dim3(kPrepareThreads), 0, stream, false, args);
+  } else {
+    launch(prepare_forward<float>, grid, dim3(kPrepareThreads), 0, stream, false, args);
+  }
+}
+
+CUtensorMap token_map(const void* base, const TokenStrides& stride, int64_t dim, int64_t heads,
+                      int64_t tokens, int64_t rows, int64_t batch, int64_t box_tokens) {
+  const bool wide = dim > 32;  // rows of 128 bytes in shared memory, else of 64; zeros past D
+  return make_tensor_map<5>(base, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2,
+                            {{{dim, 1, wide ? 64 : 32},
+                              {heads, stride.head, 1},
+                              {tokens, stride.token, box_tokens},
+                              {rows, stride.row, 1},
+                              {batch, stride.batch, 1}}},
+                            wide ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B);
+}
+
+void require_tensor(Reasons& reasons, const char* name, const void* pointer,
+                    const TokenStrides& stride, int64_t batch, int64_t rows, int64_t tokens,
+                    int64_t heads) {
+  if (reinterpret_cast<uintptr_t>(pointer) % 16 != 0) {
+    reasons.push_back(std::string(name) + " is not 16-byte aligned");
+  }
+  const auto check_stride = [&](const char* of, int64_t size, int64_t step) {
+    if (size > 1 && (step <= 0 || step % 8 != 0)) {
+      reasons.push_back(std::string(name) + "'s " + of + " stride is " + std::to_string(step) +
+                        ", not a positive multiple of 8 elements");
+    }
+  };
+  check_stride("batch", batch, stride.batch);
+  check_stride("row", rows, stride.row);
+  check_stride("token", tokens, stride.token);
+  check_stride("head", heads, stride.head);
+}
+
+Reasons supports(const EvoAttentionForward& p) {
+  Reasons reasons;
+  if (p.place != Place::gpu) reasons.push_back("the tensors are not on a GPU");
+  if (p.dtype != DType::bf16)
+    reasons.push_back(std::string("dtype is ") + name_of(p.dtype) + ", not bf16");
+  if (p.head_dim != 32 && p.head_dim != 48 && p.head_dim != 64) {
+    reasons.push_back("D is " + std::to_string(p.head_dim) + ", not 32, 48 or 64");
+  }
+  if (p.bias != nullptr && p.bias_dtype != DType::f32 && p.bias_dtype != DType::bf16) {
+    reasons.push_back(std::string("bias is ") + name_of(p.bias_dtype) + ", not f32 or bf16");
+  }
+  if (p.keys < 1) reasons.push_back("there are no keys");
+  const bool windows = p.key_total != 0;
+  const int64_t key_batch = windows ? 1 : p.batch, key_tokens = windows ? p.key_total : p.keys;
+  require_tensor(reasons, "q", p.q, p.q_stride, p.batch, p.rows, p.queries, p.heads);
+  require_tensor(reasons, "k", p.k, p.k_stride, key_batch, p.rows, key_tokens, p.heads);
+  require_tensor(reasons, "v", p.v, p.v_stride, key_batch, p.rows, key_tokens, p.heads);
+  require_tensor(reasons, "out", p.out, p.out_stride, p.batch, p.rows, p.queries, p.heads);
+  if (p.gate != nullptr) {
+    require_tensor(reasons, "gate", p.gate, p.gate_stride, p.batch, p.rows, p.queries, p.heads);
+  }
+  if (reasons.empty()) {
+    constexpr int64_t kMost = int64_t{1} << 30;
+    const Call c = plan_call(p);
+    if (c.exact_items > kMost || c.valid_words > kMost || p.queries > kMost || p.keys > kMost ||
+        p.key_total > kMost) {
+      reasons.push_back("more than 2^30 tiles, queries or keys");
+    }
+    if (device_info().capability != 90) {
+      reasons.push_back("the device's compute capability is " +
+                        std::to_string(device_info().capability / 10.0).substr(0, 3) + ", not 9.0");
+    }
+  }
+  return reasons;
+}
+
+int64_t workspace_bytes(const EvoAttentionForward& p) {
+  return p.batch * p.rows * p.heads * p.queries == 0 ? 0 : plan_call(p).at.bytes;
+}
+
+void launch_forward_call(const EvoAttentionForward& p, void* workspace, Stream stream) {
+  if (p.batch * p.rows * p.heads * p.queries == 0) return;
+  const Call c = plan_call(p);
+  char* base = static_cast<char*>(workspace);
+  launch_prepare(p, c, base, stream);
+
+  ForwardArgs args{};
+  const bool windows = p.key_total != 0;
+  const int64_t key_tokens = windows ? p.key_total : p.keys, key_batch = windows ? 1 : p.batch;
+  args.q =
+      token_map(p.q, p.q_stride, p.head_dim, p.heads, p.queries, p.rows, p.batch, kTileQueries);
+  args.k =
+      token_map(p.k, p.k_stride, p.head_dim, p.heads, key_tokens, p.rows, key_batch, c.plan->keys);
+  args.v =
+      token_map(p.v, p.v_stride, p.head_dim, p.heads, key_tokens, p.rows, key_batch, c.plan->keys);
+  if (p.bias != nullptr && !c.plan->direct_bias) {
+    args.bias_tiles = reinterpret_cast<const float*>(base + c.at.bias);
+  } else if (p.bias != nullptr) {
+    args.bias = p.bias;
+    args.bias_batch = p.bias_batch;
+    args.bias_head = p.bias_head;
+    args.bias_query = p.bias_query;
+    args.bias_key = p.bias_key;
+    args.bias_bf16 = p.bias_dtype == DType::bf16;
+    args.bias_pairs = !args.bias_bf16 && p.bias_key == 1 &&
+                      (p.bias_batch | p.bias_head | p.bias_query) % 2 == 0 &&
+                      reinterpret_cast<uintptr_t>(p.bias) % 8 == 0;
+  }
+  args.valid = reinterpret_cast<const uint32_t*>(base + c.at.valid);
+  args.gate = static_cast<const __nv_bfloat16*>(p.gate);
+  args.gate_stride = p.gate_stride;
+  args.out = static_cast<__nv_bfloat16*>(p.out);
+  args.out_stride = p.out_stride;
+  args.lse = p.lse;
+  args.queue = reinterpret_cast<ForwardQueue*>(base);
+  args.flags = reinterpret_cast<int32_t*>(base + c.at.flags);
+  args.list = reinterpret_cast<int32_t*>(base + c.at.list);
+  args.rows = static_cast<int32_t>(p.rows);
+  args.heads = static_cast<int32_t>(p.heads);
+  args.queries = static_cast<int32_t>(p.queries);
+  args.keys = static_cast<int32_t>(p.keys);
+  args.row_groups = static_cast<int32_t>(c.row_groups);
+  args.query_blocks = static_cast<int32_t>(c.query_blocks);
+  args.exact_query_blocks = static_cast<int32_t>(c.exact_query_blocks);
+  args.query_tiles = static_cast<int32_t>(c.query_tiles);
+  args.key_tiles = static_cast<int32_t>(c.key_tiles);
+  args.items = static_cast<int32_t>(c.items);
+  args.key_offset = static_cast<int32_t>(p.key_offset);
+  args.key_step = static_cast<int32_t>(p.key_step);
+  args.key_total = static_cast<int32_t>(p.key_total);
+  args.key_first = p.key_first;
+  args.q_scale = static_cast<float>(p.scale * 1.4426950408889634);
+
+  const int64_t cores = device_info().multiprocessors;
+  c.plan->fast(args, static_cast<int>(std::min(c.items, cores)), stream);
+  c.plan->exact(args, static_cast<int>(std::min(c.exact_items, cores)), stream);
+}
+
+}  // namespace
+}  // namespace sm90a
+
+const Implementation<EvoAttentionForward> kSm90aForward = {
+    "sm90a", Place::gpu, sm90a::supports, sm90a::workspace_bytes, sm90a::launch_forward_call};
+
+}  // namespace megafold::kernels
