@@ -40,7 +40,7 @@ std::pair<at::Tensor, at::Tensor> pairs_of_rows(const at::Tensor& x_true,
 struct Sums {
   at::Tensor score;     // [S]
   at::Tensor gradient;  // [S, A, 3]
-  double pairs = 0;
+  at::Tensor pairs;     // their number, a scalar
 };
 
 /// CPU: one pass over the list of pairs gives value and gradient. With E = exp(|d - d_gt|) every
@@ -68,7 +68,7 @@ Sums sums_on_cpu(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor
   }
 
   Sums out{at::zeros({samples}, x.options()), at::zeros({samples, atoms, 3}, x.options()),
-           static_cast<double>(other.size())};
+           at::scalar_tensor(static_cast<double>(other.size()), x.options())};
   const at::Tensor positions = x.contiguous();
   T factor[4];
   for (int c = 0; c < 4; ++c) factor[c] = static_cast<T>(std::exp(-kThresholds[c]));
@@ -111,8 +111,7 @@ Sums sums_on_cpu(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor
 Sums sums_by_blocks(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor& resolved,
                     const at::Tensor& is_nucleotide) {
   const int64_t atoms = x.size(1);
-  Sums out{at::zeros({x.size(0)}, x.options()), at::zeros_like(x), 0};
-  at::Tensor count = at::zeros({}, x.options());
+  Sums out{at::zeros({x.size(0)}, x.options()), at::zeros_like(x), at::zeros({}, x.options())};
   for (int64_t begin = 0; begin < atoms; begin += kBlock) {
     const int64_t end = std::min(atoms, begin + kBlock);
     const auto [pairs, truth] = pairs_of_rows(x_true, resolved, is_nucleotide, begin, end);
@@ -130,9 +129,8 @@ Sums sums_by_blocks(const at::Tensor& x, const at::Tensor& x_true, const at::Ten
     out.score += (score * pairs).sum({1, 2}) / 4;
     out.gradient.slice(1, begin, end) += pull.sum(2);
     out.gradient -= pull.sum(1);
-    count += pairs.sum();
+    out.pairs += pairs.sum();
   }
-  out.pairs = count.item<double>();
   return out;
 }
 
@@ -156,7 +154,7 @@ at::Tensor smooth_lddt_loss(const at::Tensor& x, const at::Tensor& x_true,
     else
       sums = sums_on_cpu<float>(x_now, x_true.to(at::kFloat), resolved, is_nucleotide);
   }
-  const double scale = 1 / (sums.pairs + kEps);
+  const at::Tensor scale = 1 / (sums.pairs + kEps);
   // The gradient is known already: this is the value, plus a zero whose derivative is it.
   return (1 - sums.score * scale) - ((x - x.detach()) * (sums.gradient * scale)).sum({1, 2});
 }
