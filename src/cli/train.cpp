@@ -1,0 +1,94 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// megafold train CONFIG.yaml: read the config, open the cache, run the loop.
+#include <fmt/format.h>
+
+#include <atomic>
+#include <csignal>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cache/reader.h"
+#include "cli/commands.h"
+#include "train/config.h"
+#include "train/progress.h"
+#include "train/trainer.h"
+
+namespace megafold::cli {
+namespace {
+
+std::atomic<bool> interrupted{false};
+static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler sets it");
+
+/// The first signal lets the step finish and be saved; the second has its usual effect.
+void on_signal(int signal) {
+  interrupted.store(true);
+  std::signal(signal, SIG_DFL);
+}
+
+struct TrainArguments {
+  std::string config;
+  std::vector<std::string> set;
+  std::string run, device;
+  bool resume = false, overwrite = false, print_config = false;
+};
+
+void train_command(const TrainArguments& arguments) {
+  std::vector<std::string> overrides = arguments.set;
+  if (!arguments.run.empty()) overrides.push_back(fmt::format("run=\"{}\"", arguments.run));
+  if (!arguments.device.empty()) overrides.push_back("device=" + arguments.device);
+  const TrainConfig config = read_config(arguments.config, overrides);
+  if (arguments.print_config) {
+    fmt::print("{}", config_yaml(config));
+    return;
+  }
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+  const auto cache = CacheReader::open(config.data.cache);
+  const RunResult result = train(config, cache,
+                                 {.resume = arguments.resume,
+                                  .overwrite = arguments.overwrite,
+                                  .program = MEGAFOLD_VERSION,
+                                  .interrupted = &interrupted});
+  fmt::print("{} after step {} ({} of training); checkpoint {}\n",
+             result.interrupted ? "interrupted and saved" : "done", result.step,
+             clock_text(result.train_seconds), result.checkpoint.string());
+  if (result.interrupted) {
+    fmt::print("go on with --resume\n");
+    throw ExitWith{130};
+  }
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app) {
+  const auto arguments = std::make_shared<TrainArguments>();
+  CLI::App* const command = app.add_subcommand("train", "Train a model from a cache");
+  command->add_option("config", arguments->config, "YAML file (see --print-config for every key)")
+      ->required();
+  command
+      ->add_option("--set", arguments->set,
+                   "Give a key another value, as in --set data.crop.tokens=128; may be repeated")
+      ->take_all()
+      ->allow_extra_args(false);
+  command->add_option("--run", arguments->run, "Folder of the run (the key run)");
+  command->add_option("--device", arguments->device, "cpu or cuda (the key device)");
+  auto* const resume =
+      command->add_flag("--resume", arguments->resume, "Go on from the folder's checkpoint");
+  command->add_flag("--overwrite", arguments->overwrite, "Begin again in a folder that holds a run")
+      ->excludes(resume);
+  command->add_flag("--print-config", arguments->print_config,
+                    "Print every key with its value, meaning and range, and end");
+  command->footer(
+      "Examples:\n"
+      "  megafold train configs/demo.yaml\n"
+      "  megafold train configs/demo.yaml --run runs/long --set training.seconds=0\n"
+      "  megafold train configs/demo.yaml --run runs/long --resume\n"
+      "\n"
+      "Ctrl-C or SIGTERM finishes the step, saves, and ends with code 130.");
+  command->callback([arguments] { train_command(*arguments); });
+}
+
+}  // namespace megafold::cli
