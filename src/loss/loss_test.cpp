@@ -136,11 +136,17 @@ TEST(SmoothLddt, ValueMotionMasksAndGradient) {
   const auto [rotation, shift] = motion(2);
   EXPECT_NEAR(loss(centre_augment(c.x, {}, rotation, shift)).item<double>(), expected, 1e-10);
   EXPECT_LT(derivative_error(loss, c.x), 1e-8);
+  // The form for other devices is the same function.
+  const auto by_blocks = [&](const at::Tensor& x) {
+    return smooth_lddt_loss_by_blocks(x, c.x_true, c.resolved, c.nucleotide).sum();
+  };
+  EXPECT_NEAR(by_blocks(c.x).item<double>(), expected, 1e-9);
+  EXPECT_LT(derivative_error(by_blocks, c.x), 1e-8);
   // Perfect positions, and two atoms in one place: finite, no NaN in the gradient.
   at::Tensor same = c.x_true.unsqueeze(0).repeat({2, 1, 1});
   same[1][3].copy_(same[1][4]);
   same.set_requires_grad(true);
-  loss(same).backward();
+  (loss(same) + by_blocks(same)).backward();
   EXPECT_TRUE(same.grad().isfinite().all().item<bool>());
 }
 

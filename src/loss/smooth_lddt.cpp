@@ -15,7 +15,7 @@ namespace {
 constexpr double kRadius = 15, kNucleotideRadius = 30;
 constexpr double kThresholds[] = {0.5, 1, 2, 4};
 constexpr double kEps = 1e-10;
-constexpr int64_t kBlock = 512;
+constexpr int64_t kBlockPairs = 8'000'000;  // pairs of all samples that are held at once
 
 /// Rows begin .. end of smooth_lddt_pairs, and the true distances.
 std::pair<at::Tensor, at::Tensor> pairs_of_rows(const at::Tensor& x_true,
@@ -110,10 +110,12 @@ Sums sums_on_cpu(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor
 /// Any device: the same over blocks of rows, by ATen.
 Sums sums_by_blocks(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor& resolved,
                     const at::Tensor& is_nucleotide) {
+  const c10::NoGradGuard no_grad;
   const int64_t atoms = x.size(1);
+  const int64_t rows = std::max<int64_t>(1, kBlockPairs / (x.size(0) * atoms));
   Sums out{at::zeros({x.size(0)}, x.options()), at::zeros_like(x), at::zeros({}, x.options())};
-  for (int64_t begin = 0; begin < atoms; begin += kBlock) {
-    const int64_t end = std::min(atoms, begin + kBlock);
+  for (int64_t begin = 0; begin < atoms; begin += rows) {
+    const int64_t end = std::min(atoms, begin + rows);
     const auto [pairs, truth] = pairs_of_rows(x_true, resolved, is_nucleotide, begin, end);
     const at::Tensor offset = x.slice(1, begin, end).unsqueeze(2) - x.unsqueeze(1);
     const at::Tensor d = offset.square().sum(-1).sqrt();
@@ -134,6 +136,12 @@ Sums sums_by_blocks(const at::Tensor& x, const at::Tensor& x_true, const at::Ten
   return out;
 }
 
+/// The gradient is known already: this is the value, plus a zero whose derivative is it.
+at::Tensor with_gradient(const at::Tensor& x, const Sums& sums) {
+  const at::Tensor scale = 1 / (sums.pairs + kEps);
+  return (1 - sums.score * scale) - ((x - x.detach()) * (sums.gradient * scale)).sum({1, 2});
+}
+
 }  // namespace
 
 at::Tensor smooth_lddt_pairs(const at::Tensor& x_true, const at::Tensor& resolved,
@@ -143,20 +151,17 @@ at::Tensor smooth_lddt_pairs(const at::Tensor& x_true, const at::Tensor& resolve
 
 at::Tensor smooth_lddt_loss(const at::Tensor& x, const at::Tensor& x_true,
                             const at::Tensor& resolved, const at::Tensor& is_nucleotide) {
-  Sums sums;
-  {
-    const c10::NoGradGuard no_grad;
-    const at::Tensor x_now = x.detach();
-    if (!x.is_cpu())
-      sums = sums_by_blocks(x_now, x_true, resolved, is_nucleotide);
-    else if (x.scalar_type() == at::kDouble)
-      sums = sums_on_cpu<double>(x_now, x_true.to(at::kDouble), resolved, is_nucleotide);
-    else
-      sums = sums_on_cpu<float>(x_now, x_true.to(at::kFloat), resolved, is_nucleotide);
-  }
-  const at::Tensor scale = 1 / (sums.pairs + kEps);
-  // The gradient is known already: this is the value, plus a zero whose derivative is it.
-  return (1 - sums.score * scale) - ((x - x.detach()) * (sums.gradient * scale)).sum({1, 2});
+  if (!x.is_cpu()) return smooth_lddt_loss_by_blocks(x, x_true, resolved, is_nucleotide);
+  if (x.scalar_type() == at::kDouble)
+    return with_gradient(
+        x, sums_on_cpu<double>(x.detach(), x_true.to(at::kDouble), resolved, is_nucleotide));
+  return with_gradient(
+      x, sums_on_cpu<float>(x.detach(), x_true.to(at::kFloat), resolved, is_nucleotide));
+}
+
+at::Tensor smooth_lddt_loss_by_blocks(const at::Tensor& x, const at::Tensor& x_true,
+                                      const at::Tensor& resolved, const at::Tensor& is_nucleotide) {
+  return with_gradient(x, sums_by_blocks(x.detach(), x_true, resolved, is_nucleotide));
 }
 
 }  // namespace megafold

@@ -15,6 +15,10 @@ namespace megafold {
 at::Tensor smooth_lddt_loss(const at::Tensor& x, const at::Tensor& x_true,
                             const at::Tensor& resolved, const at::Tensor& is_nucleotide);
 
+/// The same by ATen alone, over blocks of rows: what other devices than the CPU run.
+at::Tensor smooth_lddt_loss_by_blocks(const at::Tensor& x, const at::Tensor& x_true,
+                                      const at::Tensor& resolved, const at::Tensor& is_nucleotide);
+
 /// The pairs that count, bool [A, A] (for small A: tests and comparisons).
 at::Tensor smooth_lddt_pairs(const at::Tensor& x_true, const at::Tensor& resolved,
                              const at::Tensor& is_nucleotide);

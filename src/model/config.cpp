@@ -38,17 +38,19 @@ ModelConfig ModelConfig::preset(std::string_view name) {
   if (name == "initial") return c;
   if (name != "demo" && name != "tiny")
     fail<BadInput>("model preset '{}' is unknown: initial, demo or tiny", name);
-  c.c_s = 96, c.c_z = 32, c.c_m = 24;
-  c.c_atom = 32, c.c_atompair = 8;
+  // Narrow pairs, since a small protein's pairs cost more than its tokens on a CPU; many diffusion
+  // samples, since they share one pass of the trunk.
+  c.c_s = 96, c.c_z = 16, c.c_m = 16;
+  c.c_atom = 32, c.c_atompair = 4;
   c.c_token_input = 64, c.c_token = 128;
-  c.atom_blocks = 2, c.atom_heads = 4;
+  c.atom_blocks = 1, c.atom_heads = 4;
   c.msa_blocks = 1, c.msa_rows = 32, c.msa_heads = 4, c.outer_product_width = 8;
   c.pairformer_blocks = 2, c.single_heads = 4;
-  c.triangle_multiplication_width = 32;
-  c.triangle_attention_heads = 2, c.triangle_attention_width = 16;
+  c.triangle_multiplication_width = 16;
+  c.triangle_attention_heads = 2, c.triangle_attention_width = 8;
   c.transition_factor = 2;
-  c.diffusion_blocks = 4, c.diffusion_heads = 4, c.fourier_width = 64;
-  c.diffusion_samples = 8, c.max_cycles = 1;
+  c.diffusion_blocks = 3, c.diffusion_heads = 4, c.fourier_width = 64;
+  c.diffusion_samples = 16, c.max_cycles = 1;
   if (name == "tiny") {
     c.c_s = 24, c.c_z = 16, c.c_m = 8, c.c_atom = 16, c.c_atompair = 4;
     c.c_token_input = 16, c.c_token = 24;

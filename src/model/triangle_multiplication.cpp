@@ -9,8 +9,7 @@ TriangleMultiplication::TriangleMultiplication(const Scope& scope, Direction whi
     : direction(which),
       norm_in(scope / "norm_in", c_z),
       norm_out(scope / "norm_out", width),
-      project(scope.parameter("project", {2 * width, c_z}, {kLecun})),
-      project_gate(scope.parameter("project_gate", {2 * width, c_z}, {kZeros})),
+      project(scope.parameter("project", {4 * width, c_z}, {kLecun.of(2 * width), kZeros})),
       gate(scope / "gate", c_z, c_z, kZeros),
       out(scope / "out", width, c_z, kZeros) {}
 
@@ -19,11 +18,15 @@ at::Tensor TriangleMultiplication::operator()(const at::Tensor& z, const at::Ten
   const at::Tensor x = norm_in(z);
   const at::Tensor x_cn = x.view({n * n, -1}).t();
   // Channels first, as W x^T: the product over K is then a batched matrix product without a copy.
-  at::Tensor ab = at::sigmoid(at::mm(project_gate, x_cn)) * at::mm(project, x_cn);
+  // glu(p, g) = p * sigmoid(g), one pass forward and one backward.
+  at::Tensor ab = at::glu(at::mm(project, x_cn), 0);
   if (mask.defined()) ab = ab * mask.view({1, n * n});
   const auto halves = ab.view({-1, n, n}).chunk(2, 0);
   const at::Tensor o_DIJ = direction == outgoing ? at::bmm(halves[0], halves[1].transpose(1, 2))
                                                  : at::bmm(halves[0].transpose(1, 2), halves[1]);
+  // The gradient comes channels last, which bmm's backward would take apart slice by slice.
+  if (o_DIJ.requires_grad())
+    o_DIJ.register_hook([](const at::Tensor& gradient) { return gradient.contiguous(); });
   return gate(x).sigmoid() * out(norm_out(o_DIJ.permute({1, 2, 0})));
 }
 

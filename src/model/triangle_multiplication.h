@@ -15,7 +15,7 @@ namespace megafold {
 struct TriangleMultiplication {
   enum Direction { outgoing, incoming } direction;
   LayerNorm norm_in, norm_out;
-  at::Tensor project, project_gate;  // [2 D, C]: rows of a, then rows of b
+  at::Tensor project;  // [4 D, C]: rows of a, of b, of a's gate, of b's gate
   Linear gate, out;
 
   TriangleMultiplication(const Scope& scope, Direction which, int64_t c_z, int64_t width);
