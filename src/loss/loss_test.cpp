@@ -278,7 +278,7 @@ TEST(TotalLoss, GradientOfEveryModuleByFiniteDifferences) {
       for (auto& [tensor, direction] : moves) tensor.sub_(direction, h);
       return result;
     };
-    constexpr double kStep = 1e-6;  // small: relu's kinks are many
+    constexpr double kStep = 1e-7;  // small: relu's kinks are many
     const double numeric =
         (8 * (at_step(kStep) - at_step(-kStep)) - (at_step(2 * kStep) - at_step(-2 * kStep))) /
         (12 * kStep);

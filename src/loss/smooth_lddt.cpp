@@ -43,63 +43,98 @@ struct Sums {
   at::Tensor pairs;     // their number, a scalar
 };
 
-/// CPU: one pass over the list of pairs gives value and gradient. With E = exp(|d - d_gt|) every
-/// sigmoid is 1 / (1 + E exp(-c)): one exponential serves all four.
+/// A pair l < m that counts: once for each of (l, m) and (m, l).
+template <class T>
+struct Pair {
+  int32_t l, m;
+  T distance, count;  // the true distance, Angstrom; 1 or 2
+};
+
+template <class T>
+std::vector<Pair<T>> list_pairs(const at::Tensor& x_true, const at::Tensor& resolved,
+                                const at::Tensor& is_nucleotide) {
+  const at::Tensor truth = x_true.contiguous(), known = resolved.gt(0).contiguous();
+  const at::Tensor nucleotide = is_nucleotide.gt(0).contiguous();
+  const T* const t = truth.const_data_ptr<T>();
+  const bool* const k = known.const_data_ptr<bool>();
+  const bool* const n = nucleotide.const_data_ptr<bool>();
+  std::vector<Pair<T>> pairs;
+  const int64_t atoms = truth.size(0);
+  for (int64_t l = 0; l < atoms; ++l) {
+    if (!k[l]) continue;
+    const T radius_l = n[l] ? T(kNucleotideRadius) : T(kRadius);
+    for (int64_t m = l + 1; m < atoms; ++m) {
+      const T dx = t[3 * l] - t[3 * m], dy = t[3 * l + 1] - t[3 * m + 1];
+      const T dz = t[3 * l + 2] - t[3 * m + 2], square = dx * dx + dy * dy + dz * dz;
+      if (!k[m] || square >= T(kNucleotideRadius * kNucleotideRadius)) continue;
+      const T d = std::sqrt(square), radius_m = n[m] ? T(kNucleotideRadius) : T(kRadius);
+      const int count = (d < radius_l ? 1 : 0) + (d < radius_m ? 1 : 0);
+      if (count > 0)
+        pairs.push_back({static_cast<int32_t>(l), static_cast<int32_t>(m), d, T(count)});
+    }
+  }
+  return pairs;
+}
+
+/// CPU: passes over the list of pairs give value and gradient, in pieces that stay in the cache.
+/// With E = exp(|d - d_gt|) every sigmoid is 1 / (1 + E exp(-c)): one exponential serves all four.
 template <class T>
 Sums sums_on_cpu(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor& resolved,
                  const at::Tensor& is_nucleotide) {
   const int64_t samples = x.size(0), atoms = x.size(1);
-  const at::Tensor truth = x_true.contiguous(), known = resolved.to(x.scalar_type()).contiguous();
-  const at::Tensor nucleotide = is_nucleotide.to(x.scalar_type()).contiguous();
-  const T* const t = truth.const_data_ptr<T>();
-  std::vector<int64_t> first(static_cast<size_t>(atoms) + 1, 0);
-  std::vector<int32_t> other;
-  std::vector<T> distance;
-  for (int64_t l = 0; l < atoms; ++l) {
-    const T radius = nucleotide.const_data_ptr<T>()[l] > 0 ? T(kNucleotideRadius) : T(kRadius);
-    for (int64_t m = 0; m < atoms && known.const_data_ptr<T>()[l] > 0; ++m) {
-      if (m == l || !(known.const_data_ptr<T>()[m] > 0)) continue;
-      const T dx = t[3 * l] - t[3 * m], dy = t[3 * l + 1] - t[3 * m + 1];
-      const T dz = t[3 * l + 2] - t[3 * m + 2];
-      const T d = std::sqrt(dx * dx + dy * dy + dz * dz);
-      if (d < radius) other.push_back(static_cast<int32_t>(m)), distance.push_back(d);
-    }
-    first[static_cast<size_t>(l) + 1] = static_cast<int64_t>(other.size());
-  }
-
+  const std::vector<Pair<T>> pairs = list_pairs<T>(x_true, resolved, is_nucleotide);
+  double number = 0;
+  for (const Pair<T>& pair : pairs) number += static_cast<double>(pair.count);
   Sums out{at::zeros({samples}, x.options()), at::zeros({samples, atoms, 3}, x.options()),
-           at::scalar_tensor(static_cast<double>(other.size()), x.options())};
+           at::scalar_tensor(number, x.options())};
   const at::Tensor positions = x.contiguous();
   T factor[4];
   for (int c = 0; c < 4; ++c) factor[c] = static_cast<T>(std::exp(-kThresholds[c]));
+  constexpr int64_t kPiece = 8192;
   at::parallel_for(0, samples, 1, [&](int64_t begin, int64_t end) {
+    std::vector<T> error(kPiece), inverse(kPiece), pull(kPiece);
+    const at::Tensor exponential = at::empty({kPiece}, x.options());
+    T* const e = exponential.mutable_data_ptr<T>();
     for (int64_t s = begin; s < end; ++s) {
       const T* const p = positions.const_data_ptr<T>() + s * atoms * 3;
       T* const g = out.gradient.mutable_data_ptr<T>() + s * atoms * 3;
       double score = 0;
-      for (int64_t l = 0; l < atoms; ++l) {
-        T row = 0, gx = 0, gy = 0, gz = 0;
-        for (int64_t i = first[static_cast<size_t>(l)]; i < first[static_cast<size_t>(l) + 1];
-             ++i) {
-          const auto m = static_cast<int64_t>(other[static_cast<size_t>(i)]);
-          const T dx = p[3 * l] - p[3 * m], dy = p[3 * l + 1] - p[3 * m + 1];
-          const T dz = p[3 * l + 2] - p[3 * m + 2];
+      for (size_t first = 0; first < pairs.size(); first += kPiece) {
+        const Pair<T>* const piece = pairs.data() + first;
+        const auto count = static_cast<int64_t>(std::min<size_t>(kPiece, pairs.size() - first));
+        for (int64_t i = 0; i < count; ++i) {
+          const T* const a = p + 3 * static_cast<int64_t>(piece[i].l);
+          const T* const b = p + 3 * static_cast<int64_t>(piece[i].m);
+          const T dx = a[0] - b[0], dy = a[1] - b[1], dz = a[2] - b[2];
           const T d = std::sqrt(dx * dx + dy * dy + dz * dz);
-          const T error = d - distance[static_cast<size_t>(i)];
-          const T e = std::exp(std::abs(error));
-          T slope = 0;
+          error[i] = d - piece[i].distance;
+          e[i] = std::abs(error[i]);
+          inverse[i] = d > 0 ? 1 / d : T(0);  // two atoms in one place pull nowhere
+        }
+        exponential.narrow(0, 0, count).exp_();
+        T sum = 0;
+        for (int64_t i = 0; i < count; ++i) {
+          T value = 0, slope = 0;
           for (const T f : factor) {
-            const T sigmoid = 1 / (1 + e * f);
-            row += sigmoid;
+            const T sigmoid = 1 / (1 + e[i] * f);
+            value += sigmoid;
             slope += sigmoid * (1 - sigmoid);
           }
-          // d score / d |error| = -slope; at d = 0 or error = 0 the gradient is 0 (as autograd's).
-          const T scale = d > 0 && error != 0 ? (error > 0 ? -slope : slope) / (4 * d) : T(0);
-          gx += scale * dx, gy += scale * dy, gz += scale * dz;
-          g[3 * m] -= scale * dx, g[3 * m + 1] -= scale * dy, g[3 * m + 2] -= scale * dz;
+          sum += piece[i].count * value;
+          // d score / d |error| = -slope / 4; none where the distance is exactly right.
+          const T sign = error[i] > 0 ? T(-0.25) : error[i] < 0 ? T(0.25) : T(0);
+          pull[i] = sign * piece[i].count * slope * inverse[i];
         }
-        score += static_cast<double>(row) / 4;
-        g[3 * l] += gx, g[3 * l + 1] += gy, g[3 * l + 2] += gz;
+        score += static_cast<double>(sum) / 4;
+        for (int64_t i = 0; i < count; ++i) {
+          const int64_t l = 3 * static_cast<int64_t>(piece[i].l);
+          const int64_t m = 3 * static_cast<int64_t>(piece[i].m);
+          for (int64_t axis = 0; axis < 3; ++axis) {
+            const T force = pull[i] * (p[l + axis] - p[m + axis]);
+            g[l + axis] += force;
+            g[m + axis] -= force;
+          }
+        }
       }
       out.score.mutable_data_ptr<T>()[s] = static_cast<T>(score);
     }

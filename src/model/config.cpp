@@ -43,7 +43,7 @@ ModelConfig ModelConfig::preset(std::string_view name) {
   c.c_s = 96, c.c_z = 16, c.c_m = 16;
   c.c_atom = 32, c.c_atompair = 4;
   c.c_token_input = 64, c.c_token = 128;
-  c.atom_blocks = 1, c.atom_heads = 4;
+  c.atom_blocks = 1, c.atom_heads = 2;
   c.msa_blocks = 1, c.msa_rows = 32, c.msa_heads = 4, c.outer_product_width = 8;
   c.pairformer_blocks = 2, c.single_heads = 4;
   c.triangle_multiplication_width = 16;
