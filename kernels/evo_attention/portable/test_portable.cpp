@@ -3,10 +3,14 @@
 //
 // Every portable kernel through the emulator, at warp 32 and wave 64: numbers against fp64 beside
 // those of a framework in the same type, poison that must not be read or written, equal bits from
-// both orders of threads. Races and reads of unwritten shared memory throw.
+// both orders of threads. Races and reads of unwritten shared memory throw. A CUDA build on a
+// machine with a GPU runs the same cases there.
 #include "kernels/evo_attention/portable/portable.h"
 
 #include <gtest/gtest.h>
+#if MEGAFOLD_CUDA
+#include <cuda_runtime_api.h>
+#endif
 
 #include <algorithm>
 #include <bit>
@@ -36,10 +40,51 @@ double round_to_tf32(double x) {
   return static_cast<double>(std::bit_cast<float>((bits + 0x1000U) & ~0x1fffU));
 }
 
+/// Is there a GPU that this build can use?
+[[maybe_unused]] bool has_gpu() {
+#if MEGAFOLD_CUDA
+  int devices = 0;
+  return cudaGetDeviceCount(&devices) == cudaSuccess && devices > 0;
+#else
+  return false;
+#endif
+}
+
+/// Memory that a GPU, where there is one, reads and writes in place: pinned, one piece for each
+/// vector, so that compute-sanitizer knows its bounds.
+template <class T>
+struct Reachable {
+  using value_type = T;
+  Reachable() = default;
+  template <class U>
+  Reachable(const Reachable<U>&) {}
+  bool operator==(const Reachable&) const { return true; }
+#if MEGAFOLD_CUDA
+  T* allocate(size_t n) {
+    void* memory = nullptr;
+    if (!has_gpu()) {
+      return static_cast<T*>(::operator new(n * sizeof(T)));
+    }
+    if (cudaHostAlloc(&memory, n * sizeof(T), cudaHostAllocMapped) != cudaSuccess) {
+      throw std::bad_alloc();
+    }
+    return static_cast<T*>(memory);
+  }
+  void deallocate(T* memory, size_t) {
+    has_gpu() ? static_cast<void>(cudaFreeHost(memory)) : ::operator delete(memory);
+  }
+#else
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T))); }
+  void deallocate(T* memory, size_t) { ::operator delete(memory); }
+#endif
+};
+template <class T>
+using Buffer = std::vector<T, Reachable<T>>;
+
 /// Memory of a tensor's elements, all NaN at first.
 struct Memory {
   DType dtype;
-  std::vector<unsigned char> bytes;
+  Buffer<unsigned char> bytes;
 
   Memory(DType type, int64_t elements)
       : dtype(type), bytes(static_cast<size_t>(elements * size_of(type)), 0xff) {}
@@ -91,7 +136,7 @@ struct Tokens {
   }
   /// Is everything but the tensor itself as it was?
   bool surroundings_untouched() {
-    std::vector<unsigned char> seen = memory.bytes;
+    Buffer<unsigned char> seen = memory.bytes;
     const auto size = static_cast<size_t>(size_of(memory.dtype));
     each([&](int64_t element, size_t) {
       std::memset(seen.data() + static_cast<size_t>(element) * size, 0xff, size);
@@ -199,12 +244,22 @@ Problem make_problem(const Case& c) {
   return p;
 }
 
+void finish([[maybe_unused]] Place place) {
+#if MEGAFOLD_CUDA
+  if (place == Place::gpu) {
+    ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess) << cudaGetErrorString(cudaGetLastError());
+  }
+#endif
+}
+
 /// A call of forward and backward over poisoned memory.
 struct Call {
   Tokens q, k, v, gate, dout, out, dq, dk, dv, dgate;
   Memory bias, dbias;
-  std::vector<float> lse;
-  std::vector<unsigned char> workspace;
+  Buffer<float> lse;
+  Buffer<unsigned char> workspace;
+  Buffer<uint8_t> mask;
+  Buffer<int32_t> key_first;
 
   Call(const Case& c, const Problem& p, const Pair& on)
       : q(c.dtype, c.layout, c.batch, c.rows, c.queries, c.heads, c.dim),
@@ -219,7 +274,9 @@ struct Call {
         dgate(q),
         bias(c.bias.value_or(DType::f32), static_cast<int64_t>(p.bias.size())),
         dbias(bias),
-        lse(static_cast<size_t>(c.batch * c.rows * c.heads * c.queries), NAN) {
+        lse(static_cast<size_t>(c.batch * c.rows * c.heads * c.queries), NAN),
+        mask(p.mask.begin(), p.mask.end()),
+        key_first(p.key_first.begin(), p.key_first.end()) {
     q.fill(p.q);
     k.fill(p.k);
     v.fill(p.v);
@@ -236,7 +293,7 @@ struct Call {
                           .head_dim = c.dim,
                           .scale = p.scale,
                           .dtype = c.dtype,
-                          .place = Place::cpu,
+                          .place = on.forward->place,
                           .q = q.data(),
                           .k = k.data(),
                           .v = v.data(),
@@ -246,7 +303,7 @@ struct Call {
                           .key_offset = c.key_offset,
                           .key_step = c.key_step,
                           .key_total = c.key_total,
-                          .key_first = c.key_first.empty() ? nullptr : c.key_first.data(),
+                          .key_first = key_first.empty() ? nullptr : key_first.data(),
                           .gate = c.gate ? gate.data() : nullptr,
                           .gate_stride = gate.stride,
                           .out = out.data(),
@@ -265,14 +322,15 @@ struct Call {
                  p.bias[static_cast<size_t>(at)]);
       }
     }
-    if (!p.mask.empty()) {
-      f.mask = p.mask.data();
+    if (!mask.empty()) {
+      f.mask = mask.data();
       f.mask_row = p.tokens();
       f.mask_batch = c.rows * p.tokens();
     }
     EXPECT_EQ(on.forward->supports(f), Reasons{});
     EXPECT_EQ(on.forward->workspace_bytes(f), 0);
     on.forward->launch(f, nullptr, nullptr);
+    finish(on.forward->place);
 
     EvoAttentionBackward b{.forward = f,
                            .dout = dout.data(),
@@ -289,6 +347,7 @@ struct Call {
     EXPECT_EQ(on.backward->supports(b), Reasons{});
     workspace.assign(static_cast<size_t>(on.backward->workspace_bytes(b)), 0xff);
     on.backward->launch(b, workspace.data(), nullptr);
+    finish(on.backward->place);
   }
 
   Results read(const Case& c) {

@@ -47,8 +47,8 @@ MEGAFOLD_DEVICE void copy_tile(typename Arch::template Shared<typename C::Elemen
                                Valid valid) {
   using T = typename C::Element;
   constexpr int chunk = arch::kChunk<T>, per_row = C::kWidth / chunk;
-  MEGAFOLD_UNROLL
-  for (int i = Arch::thread(); i < rows * per_row; i += C::kWaves * Arch::kWave) {
+  constexpr int count = rows * per_row, threads = C::kWaves * Arch::kWave;
+  const auto copy = [&](int i) {
     const int row = i / per_row, column = i % per_row * chunk;
     const bool ok = column < C::kDim && valid(row);
     const T* source = from + row * stride + column;
@@ -63,6 +63,18 @@ MEGAFOLD_DEVICE void copy_tile(typename Arch::template Shared<typename C::Elemen
         }
       }
       Arch::template store<chunk>(target, piece);
+    }
+  };
+  // Unrolling more than this costs the registers of that many addresses.
+  constexpr int kUnrolled = count < 4 * threads ? count : 4 * threads;
+  constexpr bool kExact = kUnrolled % threads == 0 && count % kUnrolled == 0;
+  for (int begin = 0; begin < count; begin += kUnrolled) {
+    MEGAFOLD_UNROLL
+    for (int i = 0; i < kUnrolled; i += threads) {
+      const int at = begin + i + Arch::thread();
+      if (kExact || at < count) {
+        copy(at);
+      }
     }
   }
 }
