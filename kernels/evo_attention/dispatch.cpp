@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/evo_attention/implementations.h"
 #ifdef MEGAFOLD_CUDA
+#include "kernels/evo_attention/portable/portable.h"
 #include "kernels/evo_attention/sm90a/sm90a.h"
 #endif
 
@@ -11,6 +12,7 @@ const std::vector<Implementation<EvoAttentionForward>>& evo_attention_forward() 
   static const std::vector<Implementation<EvoAttentionForward>> list = {
 #ifdef MEGAFOLD_CUDA
       kSm90aForward,
+      kPortableForward,
 #endif
       kEvoAttentionForwardCpu,
       kEvoAttentionForwardReference,
@@ -22,6 +24,7 @@ const std::vector<Implementation<EvoAttentionBackward>>& evo_attention_backward(
   static const std::vector<Implementation<EvoAttentionBackward>> list = {
 #ifdef MEGAFOLD_CUDA
       kSm90aBackward,
+      kPortableBackward,
 #endif
       kEvoAttentionBackwardCpu,
       kEvoAttentionBackwardReference,

@@ -6,7 +6,7 @@
 
 #include "kernels/evo_attention/implementations.h"
 #include "kernels/evo_attention/portable/launch.h"
-#if MEGAFOLD_CUDA
+#ifdef MEGAFOLD_CUDA
 #include "kernels/evo_attention/portable/instance.h"
 #endif
 
@@ -55,7 +55,7 @@ Reasons evo_portable_refuses(const EvoAttentionBackward& b) {
   return reasons;
 }
 
-#if MEGAFOLD_CUDA
+#ifdef MEGAFOLD_CUDA
 namespace {
 
 /// Calls f.operator()<T, D>() for the call's types.

@@ -13,7 +13,7 @@ namespace megafold::kernels {
 Reasons evo_portable_refuses(const EvoAttentionForward&);
 Reasons evo_portable_refuses(const EvoAttentionBackward&);
 
-#if MEGAFOLD_CUDA
+#ifdef MEGAFOLD_CUDA
 extern const Implementation<EvoAttentionForward> kPortableForward;
 extern const Implementation<EvoAttentionBackward> kPortableBackward;
 #endif

@@ -8,7 +8,7 @@
 #include "kernels/evo_attention/portable/portable.h"
 
 #include <gtest/gtest.h>
-#if MEGAFOLD_CUDA
+#ifdef MEGAFOLD_CUDA
 #include <cuda_runtime_api.h>
 #endif
 
@@ -42,7 +42,7 @@ double round_to_tf32(double x) {
 
 /// Is there a GPU that this build can use?
 [[maybe_unused]] bool has_gpu() {
-#if MEGAFOLD_CUDA
+#ifdef MEGAFOLD_CUDA
   int devices = 0;
   return cudaGetDeviceCount(&devices) == cudaSuccess && devices > 0;
 #else
@@ -59,7 +59,7 @@ struct Reachable {
   template <class U>
   Reachable(const Reachable<U>&) {}
   bool operator==(const Reachable&) const { return true; }
-#if MEGAFOLD_CUDA
+#ifdef MEGAFOLD_CUDA
   T* allocate(size_t n) {
     void* memory = nullptr;
     if (!has_gpu()) {
@@ -245,7 +245,7 @@ Problem make_problem(const Case& c) {
 }
 
 void finish([[maybe_unused]] Place place) {
-#if MEGAFOLD_CUDA
+#ifdef MEGAFOLD_CUDA
   if (place == Place::gpu) {
     ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess) << cudaGetErrorString(cudaGetLastError());
   }
