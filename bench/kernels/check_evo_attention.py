@@ -6,8 +6,8 @@
 
 A case passes when, for out and lse, NaN and Inf stand where the reference has them, the norm of
 the error is at most plain PyTorch's, its worst element at most twice plain PyTorch's worst, and a
-second run gives the same bits. Outputs and workspace are filled with NaN before, and so is everything that
-must not be read: masked keys' k and v, and the memory between strided rows.
+second run gives the same bits. Outputs and workspace are filled with NaN before, and so is
+everything that must not be read: masked keys' k and v, and the memory between strided rows.
 """
 
 import argparse
@@ -71,9 +71,9 @@ def run_case(kernels, shape, kind, seed):
         out = torch.full((batch, rows, queries, heads, dim), math.nan, device="cuda").bfloat16()
         lse = torch.full((batch, rows, heads, queries), math.nan, device="cuda")
         params = forward_params(q, k, v, bias, mask, gate, None, out, lse)
-        workspace = kernels.prepare_forward(params)
+        workspace = kernels.prepare(params)
         workspace.fill_(0xFF)
-        kernels.launch_forward(params, workspace)
+        kernels.launch(params, workspace)
         torch.cuda.synchronize()
         results.append((out, lse))
     exact = evo_attention_by_rows(

@@ -54,6 +54,19 @@ const char* evo_attention_forward_reasons(const EvoAttentionForward* params) {
 int64_t evo_attention_forward_workspace(const EvoAttentionForward* params) {
   return kSm90aForward.workspace_bytes(*params);
 }
+size_t evo_attention_backward_params_bytes() {
+  return sizeof(EvoAttentionBackward);
+}
+const char* evo_attention_backward_reasons(const EvoAttentionBackward* params) {
+  return reasons_of(kSm90aBackward, *params);
+}
+int64_t evo_attention_backward_workspace(const EvoAttentionBackward* params) {
+  return kSm90aBackward.workspace_bytes(*params);
+}
+int evo_attention_backward_launch(const EvoAttentionBackward* params, void* workspace,
+                                  void* stream) {
+  return launch_of(kSm90aBackward, *params, workspace, stream);
+}
 int evo_attention_forward_launch(const EvoAttentionForward* params, void* workspace, void* stream) {
   return launch_of(kSm90aForward, *params, workspace, stream);
 }

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The megafold authors
 # SPDX-License-Identifier: Apache-2.0
-"""The CUDA kernels from Python: `megafold.ops` where the wheel is installed, else a shared library.
+"""The CUDA kernels from Python, through ctypes.
 
 The shared library is the kernels and entry.cpp, without torch (build.sh makes it). Set
-MEGAFOLD_KERNELS to its path; the structures below mirror kernels/evo_attention/evo_attention.h field by field.
+MEGAFOLD_KERNELS to its path; the structures below mirror kernels/evo_attention/evo_attention.h.
 """
 
 import ctypes
@@ -55,6 +55,19 @@ class Forward(ctypes.Structure):
     ]
 
 
+class Backward(ctypes.Structure):
+    _fields_ = [
+        ("forward", Forward),
+        ("dout", ctypes.c_void_p),
+        ("dout_stride", TokenStrides),
+        *((name, ctypes.c_void_p) for name in ("dq", "dk", "dv")),
+        *((name, TokenStrides) for name in ("dq_stride", "dk_stride", "dv_stride")),
+        ("dgate", ctypes.c_void_p),
+        ("dgate_stride", TokenStrides),
+        ("dbias", ctypes.c_void_p),
+    ]
+
+
 def pointer(tensor):
     return None if tensor is None else tensor.data_ptr()
 
@@ -82,38 +95,63 @@ def forward_params(q, k, v, bias, mask, gate, scale, out, lse, window=None):
     return p
 
 
+def backward_params(forward, dout, dq, dk, dv, dgate, dbias):
+    p = Backward()
+    p.forward = forward
+    p.dout, p.dout_stride = pointer(dout), TokenStrides.of(dout)
+    p.dq, p.dk, p.dv = pointer(dq), pointer(dk), pointer(dv)
+    p.dq_stride, p.dk_stride, p.dv_stride = (TokenStrides.of(x) for x in (dq, dk, dv))
+    p.dgate, p.dgate_stride, p.dbias = pointer(dgate), TokenStrides.of(dgate), pointer(dbias)
+    return p
+
+
 class Kernels:
     """The shared library at `path` (default: $MEGAFOLD_KERNELS)."""
 
     def __init__(self, path=None):
         self.c = ctypes.CDLL(path or os.environ["MEGAFOLD_KERNELS"])
         self.c.megafold_bench_message.restype = ctypes.c_char_p
-        self.c.evo_attention_forward_params_bytes.restype = ctypes.c_size_t
-        self.c.evo_attention_forward_reasons.restype = ctypes.c_char_p
-        self.c.evo_attention_forward_workspace.restype = ctypes.c_int64
-        if self.c.evo_attention_forward_params_bytes() != ctypes.sizeof(Forward):
-            raise RuntimeError("library.py's Forward is not evo_attention.h's EvoAttentionForward")
+        for name, params in (("forward", Forward), ("backward", Backward)):
+            bytes_of = self.entry(name, "params_bytes")
+            bytes_of.restype = ctypes.c_size_t
+            if bytes_of() != ctypes.sizeof(params):
+                raise RuntimeError(f"library.py's {params.__name__} is not evo_attention.h's")
+            self.entry(name, "reasons").restype = ctypes.c_char_p
+            self.entry(name, "workspace").restype = ctypes.c_int64
 
-    def prepare_forward(self, params):
+    def entry(self, name, what):
+        return getattr(self.c, f"evo_attention_{name}_{what}")
+
+    def prepare(self, params):
         """The workspace of a call; raises with the reasons where it is not supported."""
-        reasons = self.c.evo_attention_forward_reasons(ctypes.byref(params)).decode()
+        name = type(params).__name__.lower()
+        reasons = self.entry(name, "reasons")(ctypes.byref(params)).decode()
         if reasons:
-            raise ValueError("sm90a refuses: " + reasons)
-        size = self.c.evo_attention_forward_workspace(ctypes.byref(params))
+            raise ValueError(f"sm90a refuses the {name}: {reasons}")
+        size = self.entry(name, "workspace")(ctypes.byref(params))
         return torch.empty(size, dtype=torch.uint8, device="cuda")
 
-    def launch_forward(self, params, workspace):
+    def launch(self, params, workspace):
+        name = type(params).__name__.lower()
         stream = torch.cuda.current_stream().cuda_stream
-        if self.c.evo_attention_forward_launch(
+        if self.entry(name, "launch")(
             ctypes.byref(params), ctypes.c_void_p(workspace.data_ptr()), ctypes.c_void_p(stream)
         ):
             raise RuntimeError(self.c.megafold_bench_message().decode())
 
     def forward(self, q, k, v, bias=None, mask=None, gate=None, scale=None, window=None):
-        """(out, lse) in fresh, contiguous tensors."""
+        """(out, lse, params), out and lse fresh and contiguous."""
         batch, rows, queries, heads, _ = q.shape
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         lse = torch.empty(batch, rows, heads, queries, dtype=torch.float32, device=q.device)
         params = forward_params(q, k, v, bias, mask, gate, scale, out, lse, window)
-        self.launch_forward(params, self.prepare_forward(params))
-        return out, lse
+        self.launch(params, self.prepare(params))
+        return out, lse, params
+
+    def backward(self, params, dout, q, k, v, bias):
+        """(dq, dk, dv, dbias) of a forward without a gate."""
+        dq, dk, dv = (torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, v))
+        dbias = None if bias is None else torch.empty_like(bias)
+        params = backward_params(params, dout, dq, dk, dv, None, dbias)
+        self.launch(params, self.prepare(params))
+        return dq, dk, dv, dbias

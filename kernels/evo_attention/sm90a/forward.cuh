@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(ForwardLayout<Shape>::kThreads, 1)
     const ForwardProducer<Context> producer{context};
     const int warp = static_cast<int>(threadIdx.x / 32 % 4);
     const int lane = static_cast<int>(threadIdx.x % 32);
-    if (warp == 0) producer.produce_queries(lane);
+    if (warp == 0 && lane == 0) producer.produce_queries();
     if (warp == 1 && lane == 0) producer.produce_keys();
     if constexpr (!Context::kDirectBias) {
       if (warp == 2 && lane == 0) producer.produce_bias();

@@ -21,6 +21,18 @@ __device__ __forceinline__ float exp2_fast(float x) {
   return y;
 }
 
+/// Of normal numbers, to 2 ulp.
+__device__ __forceinline__ float log2_fast(float x) {
+  float y;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+__device__ __forceinline__ float reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 /// bias * log2(e). A finite bias stays finite: -3e38 is a mask to some, and a whole row of it is a
 /// row.
 __device__ __forceinline__ float scaled_bias(float x) {
@@ -222,6 +234,27 @@ struct ForwardConsumer : Context {
     }
   }
 
+  /// q *= scale log2(e), where it lies: element by element, so the swizzle does not matter.
+  __device__ void scale_queries(uint32_t parity) {
+    mbarrier_wait(&sync.q_full[group], parity);
+    uint4* chunks = reinterpret_cast<uint4*>(this->query_tile(group, 0)) + thread;
+#pragma unroll
+    for (int i = 0; i < kSubs * L::kQueryBytes / 2048; ++i) {
+      uint4 chunk = chunks[i * 128];
+      scale_pair(chunk.x);
+      scale_pair(chunk.y);
+      scale_pair(chunk.z);
+      scale_pair(chunk.w);
+      chunks[i * 128] = chunk;
+    }
+    fence_proxy_async();
+    named_barrier_sync(1 + group, 128);
+  }
+  __device__ void scale_pair(uint32_t& pair) const {
+    pair = pack_bf16(__uint_as_float(pair << 16) * args.q_scale,
+                     __uint_as_float(pair & 0xFFFF0000U) * args.q_scale);
+  }
+
   // ---- the steps ----
 
   /// What follows a step: nothing, the same keys and the next sub, or the next keys.
@@ -305,7 +338,7 @@ struct ForwardConsumer : Context {
   /// Item number `count` of this CTA.
   __device__ void attend(const ForwardItem& at, uint32_t count) {
     if constexpr (kDirectBias) start_direct(at);
-    mbarrier_wait(&sync.q_ready[group], count & 1);
+    scale_queries(count & 1);
     mbarrier_wait(&sync.kv_ready[kv.slot][row_slot()], kv.parity);
     wait_bias();
     load_bias<0, kKeys / 8>(0, 0);
@@ -348,103 +381,103 @@ struct ForwardConsumer : Context {
            thread % 32 / 4;
   }
 
+  /// Where an item's results of this thread's first row go; the next sub is kSubRows rows further.
+  struct Target {
+    __nv_bfloat16* out;
+    const __nv_bfloat16* gate;  // or null
+    float* lse;                 // or null
+    int query;
+  };
+  static constexpr int kSubRows = kTileQueries * L::kQueryGroups;
+
+  __device__ Target target_of(const ForwardItem& at, int row) const {
+    Target target{args.out, args.gate, args.lse, first_query(at, 0)};
+    const auto place = [&](const TokenStrides& stride) {
+      return at.batch * stride.batch + row * stride.row + at.head * stride.head +
+             target.query * stride.token;
+    };
+    target.out += place(args.out_stride);
+    if (args.gate != nullptr) target.gate += place(args.gate_stride);
+    if (args.lse != nullptr) {
+      const int64_t line = (int64_t{at.batch} * args.rows + row) * args.heads + at.head;
+      target.lse += line * args.queries + target.query;
+    }
+    return target;
+  }
+
   /// Normalises, gates and stores the item's tiles of O, and their lse.
   __device__ void finish(const ForwardItem& at) {
     const int row = at.row + row_slot();
     if (row >= args.rows) return;  // the whole warpgroup alike
-    if constexpr (kExact) {
-      store_tile<0>(at, row);
-    } else {
-      bool good = tile_good<0>(at);
-      if constexpr (kSubs == 2) good = good && tile_good<1>(at);
+    // Or the compiler keeps what follows from it in registers through the steps, and spills.
+    asm volatile("" : "+r"(thread));
+    const Target target = target_of(at, row);
+    bool no_key = false;
+    if constexpr (!kExact) {
+      bool good = tile_good<0>(target.query);
+      if constexpr (kSubs == 2) good &= tile_good<1>(target.query + kSubRows);
       if (named_barrier_any(1 + group, 128, !good)) {
-        finish_bad(at, row);
-        return;
+        if (hand_over(at, row)) return;
+        no_key = true;
       }
-      store_tile<0>(at, row);
-      if constexpr (kSubs == 2) store_tile<1>(at, row);
     }
+    store_tile<0>(target, no_key);
+    if constexpr (kSubs == 2) store_tile<1>(target, no_key);
   }
 
-  /// Fast kernel: did no row of this thread's leave the range in which it is right?
+  /// Fast kernel: did neither of this thread's rows leave the range in which it is right?
   template <int kSub>
-  __device__ bool tile_good(const ForwardItem& at) const {
-    const int query = first_query(at, kSub);
+  __device__ bool tile_good(int query) const {
     bool good = true;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float zero = 0.0F;  // NaN when any of O is infinite or NaN
+      float zero[2] = {0.0F, 0.0F};  // NaN when any of O is infinite or NaN
 #pragma unroll
       for (int i = 0; i < kDim / 8; ++i) {
-        zero = fmaf(o[kSub][4 * i + 2 * half], 0.0F, zero);
-        zero = fmaf(o[kSub][4 * i + 2 * half + 1], 0.0F, zero);
+        zero[0] = fmaf(o[kSub][4 * i + 2 * half], 0.0F, zero[0]);
+        zero[1] = fmaf(o[kSub][4 * i + 2 * half + 1], 0.0F, zero[1]);
       }
       const float sum = o[kSub][kSum + 2 * half];
-      good = good && ((sum >= kSmallestSum && sum <= kLargestSum && zero == 0.0F) ||
-                      query + 8 * half >= args.queries);
+      const bool fine = (sum >= kSmallestSum) & (sum <= kLargestSum) & (zero[0] + zero[1] == 0.0F);
+      good &= fine | (query + 8 * half >= args.queries);
     }
     return good;
   }
 
-  /// Some row is out of range: no key may be attended, which is simple, or the exact kernel's work.
-  __device__ void finish_bad(const ForwardItem& at, int row) {
+  /// Some row is out of range. Puts the exact kernel's items that cover this row's tiles on its
+  /// list, each once; false: no key of the row may be attended, which needs no work.
+  __device__ bool hand_over(const ForwardItem& at, int row) const {
     const uint32_t* words = this->valid_words(at, row);
     uint32_t any = 0;
     for (int i = thread; i < args.key_tiles * L::kParts; i += 128) any |= words[i];
-    if (named_barrier_any(1 + group, 128, any != 0)) {
-      if (thread < kSubs) {
-        const int item = ((at.batch * args.row_groups + at.row / L::kRows) * args.heads + at.head) *
-                             args.exact_query_blocks +
-                         at.block * kSubs + thread;
-        if (atomicExch(&args.flags[item], 1) == 0) {
-          args.list[atomicAdd(&args.queue->count, 1)] = item;
-        }
+    if (!named_barrier_any(1 + group, 128, any != 0)) return false;
+    if (thread < kSubs) {
+      const int item = ((at.batch * args.row_groups + at.row / L::kRows) * args.heads + at.head) *
+                           args.exact_query_blocks +
+                       at.block * kSubs + thread;
+      if (atomicExch(&args.flags[item], 1) == 0) {
+        args.list[atomicAdd(&args.queue->count, 1)] = item;
       }
-      return;
     }
-#pragma unroll
-    for (int sub = 0; sub < kSubs; ++sub) {
-#pragma unroll
-      for (int i = 0; i < kOutputs; ++i) o[sub][i] = 0.0F;
-    }
-    store_tile<0>(at, row);
-    if constexpr (kSubs == 2) store_tile<1>(at, row);
+    return true;
   }
 
   template <int kSub>
-  __device__ void store_tile(const ForwardItem& at, int row) {
-    const int query = first_query(at, kSub);
-    float scale[2], lse[2];
+  __device__ void store_tile(const Target& target, bool no_key) {
+    const int left = args.queries - target.query - kSub * kSubRows;  // rows from the first on
+    float scale[2];
+    bool none[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const float sum = o[kSub][kSum + 2 * half];
-      const bool none = kExact ? largest[2 * kSub + half] == -INFINITY : sum == 0.0F;
-      const float log_sum = __log2f(sum) + (kExact ? largest[2 * kSub + half] : 0.0F);
-      scale[half] = __fdividef(1.0F, sum);
-      lse[half] = log_sum * kLn2;
-      if (none) {
-        scale[half] = 0.0F;
-        lse[half] = -INFINITY;
-        if constexpr (kExact) {
-#pragma unroll
-          for (int i = 0; i < kOutputs / 4; ++i) {
-            o[kSub][4 * i + 2 * half] = o[kSub][4 * i + 2 * half + 1] = 0.0F;
-          }
-        }
+      const float top = kExact ? largest[2 * kSub + half] : 0.0F;
+      none[half] = kExact ? top == -INFINITY : no_key;
+      scale[half] = reciprocal(sum);
+      if (args.lse != nullptr && thread % 4 == 0 && 8 * half < left) {
+        target.lse[kSub * kSubRows + 8 * half] =
+            none[half] ? -INFINITY : (log2_fast(sum) + top) * kLn2;
       }
     }
-    const int64_t line = (int64_t{at.batch} * args.rows + row) * args.heads + at.head;
-    if (args.lse != nullptr && thread % 4 == 0) {
-      float* to = args.lse + line * args.queries + query;
-      if (query < args.queries) to[0] = lse[0];
-      if (query + 8 < args.queries) to[8] = lse[1];
-    }
-    const TokenStrides& stride = args.out_stride;
-    __nv_bfloat16* out = args.out + at.batch * stride.batch + row * stride.row +
-                         at.head * stride.head + query * stride.token;
-    const TokenStrides& gate_stride = args.gate_stride;
-    const __nv_bfloat16* gate = args.gate + at.batch * gate_stride.batch + row * gate_stride.row +
-                                at.head * gate_stride.head + query * gate_stride.token;
     // A thread's pairs of columns are exchanged within its quad so that each stores 16 bytes: word
     // f = half * (D / 8) + chunk of lane t goes to lane f % 4, which then holds all of its chunk.
     constexpr int kChunks = kDim / 8;
@@ -455,17 +488,21 @@ struct ForwardConsumer : Context {
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
         const int half = (4 * i + j) / kChunks, chunk = (4 * i + j) % kChunks;
-        word[j] = pack_bf16(o[kSub][4 * chunk + 2 * half] * scale[half],
-                            o[kSub][4 * chunk + 2 * half + 1] * scale[half]);
+        word[j] = none[half] ? 0
+                             : pack_bf16(o[kSub][4 * chunk + 2 * half] * scale[half],
+                                         o[kSub][4 * chunk + 2 * half + 1] * scale[half]);
       }
       transpose_quad(word, t);
       const int f = 4 * i + t, half = f >= kChunks, chunk = f - half * kChunks;
-      if (query + 8 * half >= args.queries) continue;
+      if (8 * half >= left) continue;
+      const int row = kSub * kSubRows + 8 * half;
       if (args.gate != nullptr) {
-        apply_gate(word, gate + (half ? 8 * gate_stride.token : 0) + 8 * chunk);
+        apply_gate(word, target.gate + row * args.gate_stride.token + 8 * chunk);
       }
-      *reinterpret_cast<uint4*>(out + (half ? 8 * stride.token : 0) + 8 * chunk) =
-          make_uint4(word[0], word[1], word[2], word[3]);
+      asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(
+                       target.out + row * args.out_stride.token + 8 * chunk),
+                   "r"(word[0]), "r"(word[1]), "r"(word[2]), "r"(word[3])
+                   : "memory");
     }
   }
   /// A 4 x 4 transpose: exchange with the lane that differs in bit 0, then in bit 1.

@@ -51,9 +51,7 @@ constexpr int kItemSlots = 4;
 /// for kv_*, tiles for bias_*.
 template <class L>
 struct ForwardSync {
-  Mbarrier q_full[L::kGroups];   // q has arrived
-  Mbarrier q_ready[L::kGroups];  // .. and is scaled
-  Mbarrier q_empty[L::kGroups];
+  Mbarrier q_full[L::kGroups], q_empty[L::kGroups];
   Mbarrier kv_full[L::kKvStages][L::kRows];   // K and V have arrived
   Mbarrier kv_ready[L::kKvStages][L::kRows];  // .. and the mask is in them
   Mbarrier kv_empty[L::kKvStages][L::kRows];
@@ -111,7 +109,6 @@ struct ForwardContext {
   __device__ void init_barriers() const {
     for (int g = 0; g < L::kGroups; ++g) {
       mbarrier_init(&sync.q_full[g], 1);
-      mbarrier_init(&sync.q_ready[g], 1);
       mbarrier_init(&sync.q_empty[g], 4);  // warps
     }
     for (int s = 0; s < L::kKvStages; ++s) {

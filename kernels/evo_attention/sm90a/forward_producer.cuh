@@ -26,49 +26,31 @@ struct ForwardProducer : Context {
     return at;
   }
 
-  /// Warp 0, all lanes.
-  __device__ void produce_queries(int lane) const {
+  /// One lane of warp 0. Each warpgroup's q follows as soon as it has let go of the last item's, so
+  /// that it arrives during the end of that item.
+  __device__ void produce_queries() const {
     const int total = kExact ? args.queue->count : args.items;
     int index = blockIdx.x;
     for (uint32_t count = 0;; ++count) {
       ForwardItem at{-1, 0, 0, 0};
       if (index < total) at = decode(kExact ? args.list[index] : index);
       const uint32_t slot = count % kItemSlots;
-      if (lane == 0) {
-        mbarrier_wait(&sync.item_empty[slot], (count / kItemSlots & 1) ^ 1);
-        sync.items[slot] = at;
-        mbarrier_arrive(&sync.item_full[slot]);
-      }
+      mbarrier_wait(&sync.item_empty[slot], (count / kItemSlots & 1) ^ 1);
+      sync.items[slot] = at;
+      mbarrier_arrive(&sync.item_full[slot]);
       if (at.batch < 0) return;
-      int handed = 0;
-      if (lane == 0) handed = atomicAdd(kExact ? &args.queue->next_exact : &args.queue->next, 1);
-      load_and_scale(at, count & 1, lane);
-      index = static_cast<int>(gridDim.x) + __shfl_sync(~0U, handed, 0);
-    }
-  }
-
-  /// Each warpgroup's q as soon as it has let go of the last item's: load it, and multiply it by
-  /// scale log2(e) where it lies (element by element, so the swizzle does not matter).
-  __device__ void load_and_scale(const ForwardItem& at, uint32_t parity, int lane) const {
-    uint32_t waiting = (1U << L::kGroups) - 1, arriving = 0;
-    while ((waiting | arriving) != 0) {
-      for (int g = 0; g < L::kGroups; ++g) {
-        const uint32_t bit = 1U << g;
-        if ((waiting & bit) != 0) {
-          if (!__all_sync(~0U, mbarrier_test(&sync.q_empty[g], parity ^ 1))) continue;
-          if (lane == 0) load_queries(at, g);
-          waiting ^= bit;
-          arriving |= bit;
-        } else if ((arriving & bit) != 0) {
-          if (!__all_sync(~0U, mbarrier_test(&sync.q_full[g], parity))) continue;
-          scale_queries(g, lane);
-          fence_proxy_async();
-          __syncwarp();
-          if (lane == 0) mbarrier_arrive(&sync.q_ready[g]);
-          arriving ^= bit;
+      index = static_cast<int>(gridDim.x) +
+              atomicAdd(kExact ? &args.queue->next_exact : &args.queue->next, 1);
+      uint32_t waiting = (1U << L::kGroups) - 1;
+      while (waiting != 0) {
+        for (int g = 0; g < L::kGroups; ++g) {
+          if ((waiting >> g & 1) != 0 && mbarrier_test(&sync.q_empty[g], (count & 1) ^ 1)) {
+            load_queries(at, g);
+            waiting ^= 1U << g;
+          }
         }
+        __nanosleep(40);
       }
-      __nanosleep(40);
     }
   }
   __device__ void load_queries(const ForwardItem& at, int g) const {
@@ -78,22 +60,6 @@ struct ForwardProducer : Context {
       tma_load<5>(this->query_tile(g, sub), &args.q, &sync.q_full[g],
                   {{0, at.head, token, at.row + g / L::kQueryGroups, at.batch}});
     }
-  }
-  __device__ void scale_queries(int g, int lane) const {
-    uint4* chunks = reinterpret_cast<uint4*>(this->query_tile(g, 0));
-#pragma unroll 2
-    for (int i = lane; i < L::kSubs * L::kQueryBytes / 16; i += 32) {
-      uint4 chunk = chunks[i];
-      scale_pair(chunk.x);
-      scale_pair(chunk.y);
-      scale_pair(chunk.z);
-      scale_pair(chunk.w);
-      chunks[i] = chunk;
-    }
-  }
-  __device__ void scale_pair(uint32_t& pair) const {
-    pair = pack_bf16(__uint_as_float(pair << 16) * args.q_scale,
-                     __uint_as_float(pair & 0xFFFF0000U) * args.q_scale);
   }
 
   /// One lane of warp 1.
