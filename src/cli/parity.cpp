@@ -165,6 +165,7 @@ void run_parity(const Options& options) {
   }
   if (!options.only.empty() && !manifest.contains(options.only))
     fail<BadInput>("{}: has no case '{}'", path.string(), options.only);
+  (void)conventions_of(parse_dialect(options.dialect));  // refused before any case runs
   int passed = 0, failed = 0, skipped = 0;
   fmt::print("{:<34} {:>9} {:>9} {:>9}  {}\n", "case", "outputs", "grad in", "grad par", "");
   for (const auto& [name, entry] : manifest.items()) {

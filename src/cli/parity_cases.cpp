@@ -14,6 +14,7 @@
 #include "model/diffusion_module.h"
 #include "model/distogram_head.h"
 #include "model/input_embedder.h"
+#include "model/model.h"
 #include "model/msa_module.h"
 #include "model/pairformer.h"
 #include "model/sampler.h"
@@ -253,6 +254,35 @@ void confidence_head(ParityCase& c) {
   c.outputs["pde"] = at::stack(all[2]), c.outputs["resolved"] = at::stack(all[3]);
 }
 
+/// The whole of Algorithm 1 (tests/parity/protenix_model.py).
+void whole_model(ParityCase& c) {
+  ModelConfig config;
+  visit_model_config(config, [&](const char* key, auto& value, double, double, const char*) {
+    value = c.size(key, static_cast<int64_t>(value));
+  });
+  config.dialect = c.conventions.dialect;
+  config.pair_dropout = config.msa_dropout = 0;
+  const Model model(config, /*seed=*/0);
+  for (const Parameters::Entry& entry : model.parameters().entries())
+    c.parameters.add(entry.name, entry.tensor, entry.trainable);
+  c.load();
+
+  Batch batch;
+  batch.id = "golden";
+  batch.for_each([&](const std::string& name, at::Tensor& tensor) {
+    if (c.has(name)) tensor = c.in(name);
+  });
+  batch.token_mask = at::ones_like(batch.deletion_mean);
+  batch.atom_mask = at::ones_like(batch.ref_mask);
+  batch.msa_mask = at::ones_like(batch.deletion);
+  const Denoised out = model.denoise(batch, c.in("x_noisy"), c.in("t_hat"), c.size("cycles"));
+  c.outputs["s_inputs"] = out.trunk.s_inputs;
+  c.outputs["s"] = out.trunk.s;
+  c.outputs["z"] = out.trunk.z;
+  c.outputs["distogram"] = out.distogram_logits;
+  c.outputs["x_denoised"] = out.x_denoised;
+}
+
 void sample_diffusion_case(ParityCase& c) {
   const at::Tensor recorded = c.recorded("schedule"), calls = c.recorded("net_in_out");
   const int64_t steps = recorded.size(0) - 1;
@@ -454,6 +484,7 @@ const std::map<std::string_view, ParityRunner>& parity_runners() {
                at::tensor(noise_schedule(steps, c.conventions), at::kDouble);
        }},
       {"sample_diffusion", sample_diffusion_case},
+      {"Protenix", whole_model},
   };
   return runners;
 }

@@ -250,6 +250,24 @@ TrainingOutput Model::forward_train(const Batch& batch, const TrainOptions& opti
   return out;
 }
 
+Denoised Model::denoise(const Batch& batch, const at::Tensor& x_noisy, const at::Tensor& t_hat,
+                        int64_t cycles) const {
+  const Modules& m = *modules_;
+  m.require_here(batch);
+  expect_shape("denoise", "x_noisy", x_noisy, {-1, batch.num_atoms(), 3});
+  expect_shape("denoise", "t_hat", t_hat, {x_noisy.size(0)});
+  const Features f = features_of(batch, m.conventions, m.dtype());
+  MsaRows rows(batch, 0, m.config.msa_rows, m.dtype());
+  Dropout off;
+  Denoised out;
+  out.trunk = m.trunk(f, rows, cycles, off);
+  out.distogram_logits = m.distogram(out.trunk.z);
+  const auto prepared = m.diffusion.prepare(f.atoms, f.relative, out.trunk.s_inputs, out.trunk.s,
+                                            out.trunk.z, f.token_mask);
+  out.x_denoised = m.diffusion(f.atoms, prepared, x_noisy, t_hat);
+  return out;
+}
+
 at::Tensor Model::sample(const Batch& batch, const SampleOptions& options) const {
   const c10::NoGradGuard no_grad;
   const Modules& m = *modules_;

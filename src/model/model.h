@@ -38,6 +38,13 @@ struct TrainingOutput {
   int64_t cycles = 0;           // passes of the trunk that were made
 };
 
+/// One pass of everything on given noise, without dropout: what a comparison with a peer needs.
+struct Denoised {
+  TrunkOutput trunk;
+  at::Tensor distogram_logits;  // [N, N, bins]
+  at::Tensor x_denoised;        // [S, A, 3]
+};
+
 struct SampleOptions {
   uint64_t seed = 0;
   int64_t samples = 1;
@@ -62,6 +69,11 @@ class Model {
   /// Trunk with recycling (the gradient flows through the last cycle only), then every diffusion
   /// sample in one pass of the diffusion module.
   [[nodiscard]] TrainingOutput forward_train(const Batch& batch, const TrainOptions& options) const;
+
+  /// x_noisy [S, A, 3] and t_hat [S], Angstrom; `cycles` passes of the trunk, the gradient through
+  /// the last.
+  [[nodiscard]] Denoised denoise(const Batch& batch, const at::Tensor& x_noisy,
+                                 const at::Tensor& t_hat, int64_t cycles) const;
 
   /// Structures by Algorithm 18, without gradients: [samples, A, 3], Angstrom.
   [[nodiscard]] at::Tensor sample(const Batch& batch, const SampleOptions& options) const;
