@@ -26,14 +26,16 @@ int main(int argc, char** argv) {
       "Examples:\n"
       "  megafold cache build --data data/entries --out cache\n"
       "  megafold train configs/demo.yaml --run runs/demo\n"
-      "  megafold predict --checkpoint runs/demo/checkpoint.safetensors --cache cache --entry "
-      "1ubq\n"
+      "  megafold predict --run runs/demo\n"
       "\n"
       "Exit codes: 0 done, 2 bad usage or input, 3 corrupt data, 4 device or memory, 130 "
       "interrupted.");
-  cli::add_train_command(app);
-  cli::add_parity_command(app);
   cli::add_cache_command(app);
+  cli::add_train_command(app);
+  cli::add_predict_command(app);
+  cli::add_report_command(app);
+  cli::add_doctor_command(app);
+  cli::add_parity_command(app);
   cli::add_version_command(app);
   try {
     app.parse(argc, argv);

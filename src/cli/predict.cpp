@@ -4,6 +4,8 @@
 // megafold predict: sample structures from a checkpoint; with --run, keep the numbers with the run.
 #include "predict/predict.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // megafold report RUN: draw a run's page again.
+#include <fmt/format.h>
+
 #include <memory>
 
 #include "base/errors.h"
