@@ -57,7 +57,7 @@ struct TrainArguments {
 
 void train_command(const TrainArguments& arguments) {
   std::vector<std::string> overrides = arguments.set;
-  if (!arguments.run.empty()) overrides.push_back(fmt::format("run=\"{}\"", arguments.run));
+  if (!arguments.run.empty()) overrides.push_back("run=" + arguments.run);
   if (!arguments.device.empty()) overrides.push_back("device=" + arguments.device);
   const TrainConfig config = read_config(arguments.config, overrides);
   if (arguments.print_config) {

@@ -129,13 +129,17 @@ std::vector<Given> read_yaml(const fs::path& file, const std::set<std::string>& 
   return all;
 }
 
-Given parse_override(const std::string& text) {
+/// A text stands as it is (a path with any character), unless it is quoted; other values are YAML.
+Given parse_override(const std::string& text, const std::set<std::string>& text_keys) {
   const size_t equals = text.find('=');
   const std::string where = "--set " + text;
   if (equals == std::string::npos || equals == 0)
     fail<BadInput>("{}: key=value was expected, as in --set training.steps=100", where);
+  const std::string key = text.substr(0, equals), value = text.substr(equals + 1);
+  const bool quoted = value.starts_with('"') || value.starts_with('\'');
+  if (text_keys.contains(key) && !quoted) return {key, YAML::Node(value), where};
   try {
-    return {text.substr(0, equals), YAML::Load(text.substr(equals + 1)), where};
+    return {key, YAML::Load(value), where};
   } catch (const YAML::Exception& error) {
     fail<BadInput>("{}: the value is not YAML: {}", where, error.msg);
   }
@@ -253,10 +257,13 @@ std::vector<ConfigField> config_fields(TrainConfig& c) {
 TrainConfig read_config(const fs::path& file, const std::vector<std::string>& overrides) {
   TrainConfig config;
   auto fields = config_fields(config);
-  std::set<std::string> leaves{"model.dialect"};
-  for (const ConfigField& field : fields) leaves.insert(field.key);
+  std::set<std::string> leaves{"model.dialect"}, text_keys;
+  for (const ConfigField& field : fields) {
+    leaves.insert(field.key);
+    if (std::holds_alternative<std::string*>(field.value)) text_keys.insert(field.key);
+  }
   std::vector<Given> given = read_yaml(file, leaves);
-  for (const std::string& text : overrides) given.push_back(parse_override(text));
+  for (const std::string& text : overrides) given.push_back(parse_override(text, text_keys));
 
   // The dialect is an enumeration of the model's own: a word here.
   std::string dialect(dialect_name(config.model.dialect));

@@ -63,6 +63,12 @@ TEST_F(ConfigTest, ReadsSectionsPresetsAndOverrides) {
   EXPECT_EQ(read("").training.batch, TrainConfig{}.training.batch);
 }
 
+TEST_F(ConfigTest, TextInAnOverrideStandsAsItIs) {
+  const TrainConfig config = read("", {"data.cache=/a b/c: #d \\\"", "run=\"x y\"", "device=cpu"});
+  EXPECT_EQ(config.data.cache, "/a b/c: #d \\\"");
+  EXPECT_EQ(config.run, "x y");
+}
+
 TEST_F(ConfigTest, PrintedConfigReadsBackEqual) {
   const TrainConfig config =
       read("model: {preset: demo}\ndata: {entries: [\"a b\", '1e5']}\nrun: \"x: #y\"\n");
