@@ -255,6 +255,8 @@ Reasons supports(const EvoAttentionForward& p) {
     reasons.push_back(std::string("bias is ") + name_of(p.bias_dtype) + ", not f32 or bf16");
   }
   if (p.keys < 1) reasons.push_back("there are no keys");
+  // The kernel has them (first_key, pack_mask), but no card has checked them yet.
+  if (p.key_total != 0) reasons.push_back("takes no windows of keys yet");
   const bool windows = p.key_total != 0;
   const int64_t key_batch = windows ? 1 : p.batch, key_tokens = windows ? p.key_total : p.keys;
   require_tensor(reasons, "q", p.q, p.q_stride, p.batch, p.rows, p.queries, p.heads);

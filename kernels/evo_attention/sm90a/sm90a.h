@@ -9,7 +9,7 @@
 namespace megafold::kernels {
 
 /// bf16, D = 32, 48 or 64, compute capability 9.0; q, k, v, gate and out 16-byte aligned with
-/// strides that are multiples of 8 elements.
+/// strides that are multiples of 8 elements; no windows of atoms yet.
 extern const Implementation<EvoAttentionForward> kSm90aForward;
 extern const Implementation<EvoAttentionBackward> kSm90aBackward;
 
