@@ -117,6 +117,40 @@ bool is_allowed(const std::vector<WorkChain>& chains, const Link& link) {
   return squared < kMaxBond * kMaxBond;
 }
 
+/// Bonds of a polymer to a ligand that some copy of the polymer lacks (SI 5.1): the model has to
+/// learn them, and a symmetric input must not say which copy is which.
+void remove_asymmetric(const std::vector<WorkChain>& chains, std::vector<Link>& links) {
+  std::map<std::vector<ShortName>, size_t> copies;  // by the polymer's sequence
+  for (const WorkChain& work : chains)
+    if (work.alive && is_polymer(work.chain.type)) ++copies[work.chain.sequence];
+  const auto polymer_end = [&](const Link& link) -> const LinkEnd* {
+    const auto polymer = [&](const LinkEnd& end) {
+      return is_polymer(chains[static_cast<size_t>(end.chain)].chain.type);
+    };
+    const bool first = polymer(link.first), second = polymer(link.second);
+    if (first == second) return nullptr;
+    return first ? &link.first : &link.second;
+  };
+  // What is bonded: sequence, residue number, atom, the ligand's component and atom.
+  using Kind = std::tuple<std::vector<ShortName>, int32_t, ShortName, ShortName, ShortName>;
+  const auto kind_of = [&](const Link& link, const LinkEnd& end) {
+    const LinkEnd& other = &end == &link.first ? link.second : link.first;
+    return Kind{chains[static_cast<size_t>(end.chain)].chain.sequence,
+                residue_of(chains, end).seq_id, end.atom, residue_of(chains, other).code,
+                other.atom};
+  };
+  std::map<Kind, std::set<int32_t>> bonded;  // chains that have such a bond
+  for (const Link& link : links)
+    if (const LinkEnd* const end = polymer_end(link); end != nullptr)
+      bonded[kind_of(link, *end)].insert(end->chain);
+  std::erase_if(links, [&](const Link& link) {
+    const LinkEnd* const end = polymer_end(link);
+    if (end == nullptr) return false;
+    const Kind kind = kind_of(link, *end);
+    return bonded[kind].size() != copies[std::get<0>(kind)];
+  });
+}
+
 }  // namespace
 
 void filter_links(const std::vector<WorkChain>& chains, std::vector<Link>& links) {
@@ -128,6 +162,7 @@ void filter_links(const std::vector<WorkChain>& chains, std::vector<Link>& links
     if (key(link.second) < key(link.first)) std::swap(link.first, link.second);
     return !seen.emplace(std::tuple_cat(key(link.first), key(link.second))).second;
   });
+  remove_asymmetric(chains, links);
 }
 
 void remove_leaving_atoms(std::vector<WorkChain>& chains, const std::vector<Link>& links) {

@@ -29,8 +29,8 @@ std::vector<Link> find_links(const std::vector<WorkChain>& chains,
 void add_backbone(const std::vector<WorkChain>& chains, std::vector<Link>& links);
 
 /// Keeps the bonds that a model may see (1.5.2): no metal between chains, none between polymers or
-/// between residues of one polymer that are no neighbours, none longer than 2.4 A, and no bond that
-/// some copy of the two entities lacks (SI 5.1). Each bond once.
+/// between residues of one polymer that are no neighbours, none longer than 2.4 A, and no bond of a
+/// polymer to a ligand that another copy of the polymer lacks (SI 5.1). Each bond once.
 void filter_links(const std::vector<WorkChain>& chains, std::vector<Link>& links);
 
 /// Takes out the leaving atoms at the bonded ends (1.6): in a modified residue or ligand, from

@@ -1,0 +1,141 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "alignment/alignment.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/errors.h"
+#include "base/philox.h"
+
+namespace megafold {
+namespace {
+
+constexpr uint8_t kGap = 31;
+
+Msa read(const std::string& text, const std::string& sequence,
+         Alphabet alphabet = Alphabet::protein) {
+  return make_msa({{"x.a3m", text}}, sequence, alphabet, "chain A");
+}
+
+std::string refusal(const std::string& text, const std::string& sequence) {
+  try {
+    read(text, sequence);
+  } catch (const BadInput& error) {
+    return error.what();
+  }
+  return "(accepted)";
+}
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+std::vector<uint8_t> row(const Msa& msa, int64_t r) {
+  const auto from = msa.classes.begin() + r * msa.columns;
+  return {from, from + msa.columns};
+}
+
+std::vector<uint8_t> deletions(const Msa& msa, int64_t r) {
+  const auto from = msa.deletions.begin() + r * msa.columns;
+  return {from, from + msa.columns};
+}
+
+TEST(Alignment, A3m) {
+  // Lower case counts for the next column, at the start too; at the end it is dropped.
+  const Msa msa = read(">q\nACD\n>1 words\naaA-eD\n>2\nACDyy\n>3\nBZ\nU\n", "ACD");
+  ASSERT_EQ(msa.rows, 3);  // row 2 repeats the query once its insertion is gone
+  EXPECT_EQ(row(msa, 0), (std::vector<uint8_t>{0, 4, 3}));
+  EXPECT_EQ(row(msa, 1), (std::vector<uint8_t>{0, kGap, 3}));
+  EXPECT_EQ(deletions(msa, 1), (std::vector<uint8_t>{2, 0, 1}));
+  EXPECT_EQ(row(msa, 2), (std::vector<uint8_t>{3, 6, 4}));  // B, Z, U are D, E, C
+  EXPECT_FLOAT_EQ(msa.deletion_mean[0], 2.0F / 3);
+  EXPECT_FLOAT_EQ(msa.profile[0], 2.0F / 3);          // A in the first column
+  EXPECT_FLOAT_EQ(msa.profile[32 + kGap], 1.0F / 3);  // the gap counts like any
+  EXPECT_EQ(msa.sources[0].rows_read, 4);
+  EXPECT_EQ(msa.sources[0].rows_kept, 3);
+  for (int64_t column = 0; column < 3; ++column) {
+    float sum = 0;
+    for (int64_t c = 0; c < 32; ++c) sum += msa.profile[static_cast<size_t>(32 * column + c)];
+    EXPECT_NEAR(sum, 1, 1e-6);
+  }
+}
+
+TEST(Alignment, StockholmColumnsAreTheQuerys) {
+  const Msa msa =
+      read("# STOCKHOLM 1.0\n#=GF ID x\nq  A.C\nh/1 AdC\n\nq  -D\nh/1 E-\n#=GC RF x\n//\n", "ACD");
+  ASSERT_EQ(msa.rows, 2);
+  EXPECT_EQ(row(msa, 1), (std::vector<uint8_t>{0, 4, kGap}));
+  EXPECT_EQ(deletions(msa, 1), (std::vector<uint8_t>{0, 1, 1}));  // d, then E
+}
+
+TEST(Alignment, FilesJoinInOrderAndShareTheirQuery) {
+  const Msa msa = make_msa({{"a.a3m", ">q\nAC\n>1\nA-\n"}, {"b.a3m", ">q\nAC\n>1\nA-\n>2\n-C\n"}},
+                           "AC", Alphabet::protein, "chain A");
+  EXPECT_EQ(msa.rows, 3);
+  EXPECT_EQ(msa.sources[1].rows_kept, 1);
+}
+
+TEST(Alignment, NucleicLetters) {
+  const Msa rna = read(">q\nAGCUN\n>1\nTYagcuN-A\n", "AGCUN", Alphabet::rna);
+  EXPECT_EQ(row(rna, 0), (std::vector<uint8_t>{21, 22, 23, 24, 25}));
+  EXPECT_EQ(row(rna, 1), (std::vector<uint8_t>{24, 25, 25, kGap, 21}));
+  EXPECT_EQ(restype_of_letter('T', Alphabet::dna), 29);
+  EXPECT_EQ(restype_of_letter('x', Alphabet::dna), 30);
+}
+
+TEST(Alignment, DeletionsSaturateInTheRowsAndNotInTheMean) {
+  const Msa msa = read(">q\nAC\n>1\nA" + std::string(300, 'g') + "C\n", "AC");
+  EXPECT_TRUE(msa.rows == 1);  // it is the query again once the insertion is gone
+  const Msa other = read(">q\nAC\n>1\nG" + std::string(300, 'g') + "C\n", "AC");
+  EXPECT_EQ(deletions(other, 1)[1], 255);
+  EXPECT_FLOAT_EQ(other.deletion_mean[1], 150);
+}
+
+TEST(Alignment, UnknownLettersOnEitherSideFit) {
+  EXPECT_EQ(row(read(">q\nAXD\n", "ACX"), 0), (std::vector<uint8_t>{0, 4, 20}));
+  EXPECT_TRUE(is_query_of("AUD", "ACD", Alphabet::protein));
+  EXPECT_FALSE(is_query_of("AC", "ACD", Alphabet::protein));
+}
+
+TEST(Alignment, BadFilesAreRefusedWithTheirPlace) {
+  EXPECT_TRUE(has(refusal("", "ACD"), "x.a3m: the alignment is empty"));
+  EXPECT_TRUE(has(refusal("\n\n", "ACD"), "empty"));
+  EXPECT_TRUE(has(refusal("hello", "ACD"), "x.a3m:1"));
+  EXPECT_TRUE(has(refusal(">q\nACD\n>1\nA*D\n", "ACD"), "x.a3m:4:2: odd character '*' (0x2a)"));
+  EXPECT_TRUE(has(refusal(std::string(">q\nACD\n>1\nA\0D\n", 14), "ACD"), "(0x00)"));
+  EXPECT_TRUE(has(refusal(">q\nACD\n>one\nAC\n", "ACD"), "x.a3m:4: the row 'one' has 2 columns"));
+  EXPECT_TRUE(has(refusal(">q\nACD\n>1\n>2\nACD\n", "ACD"), "x.a3m:3: the row '1' has no letters"));
+  EXPECT_TRUE(has(refusal("# STOCKHOLM 1.0\nq ACD\n", "ACD"), "without '//'"));
+  EXPECT_TRUE(has(refusal("# STOCKHOLM 1.0\nq ACD\nh AC\n//\n", "ACD"), "x.a3m:3"));
+  EXPECT_TRUE(has(refusal("# STOCKHOLM 1.0\n//\n", "ACD"), "empty"));
+}
+
+TEST(Alignment, OtherQueryIsShownBesideTheChain) {
+  const std::string message = refusal(">q\nACDEF\n", "ACDGF");
+  EXPECT_TRUE(has(message, "differs from chain A at position 4")) << message;
+  EXPECT_TRUE(has(message, "chain ACDGF\n  query ACDEF\n           ^")) << message;
+  EXPECT_TRUE(has(refusal(">q\nACD\n", "ACDE"), "position 4 (lengths 3 and 4)"));
+}
+
+TEST(Alignment, FuzzedFilesAreReadOrRefused) {
+  Random random(1, 2, 3, Purpose::msa);
+  const std::string a3m = ">q\nACDEF\n>1 x\nAcC-EF\n>2\n--DEF\n";
+  const std::string sto = "# STOCKHOLM 1.0\nq ACDE.F\nh A-DEfF\n\n//\n";
+  for (int round = 0; round < 5000; ++round) {
+    std::string text = round % 2 == 0 ? a3m : sto;
+    for (uint64_t i = random.below(4) + 1; i > 0; --i)
+      text[random.below(text.size())] = static_cast<char>(random.below(256));
+    if (round % 3 == 0) text.resize(random.below(text.size()));
+    try {
+      const Msa msa = read(text, "ACDEF");
+      ASSERT_EQ(msa.classes.size(), static_cast<size_t>(msa.rows * 5));
+      for (const uint8_t c : msa.classes) ASSERT_LT(c, 32);
+    } catch (const BadInput&) {
+    }
+  }
+}
+
+}  // namespace
+}  // namespace megafold
