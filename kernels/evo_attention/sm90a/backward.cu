@@ -15,8 +15,9 @@ namespace {
 /// Sizes that follow from the shape, and where each part of the workspace begins.
 struct Plan {
   int64_t planes, query_tiles, key_tiles, segments;
-  RowShares shares;
-  int64_t bias_by_query, bias_by_key, query_pairs, mask_words, dattention, dbias_partial, bytes;
+  DbiasPartials partials{};
+  int64_t bias_by_query, bias_by_key, query_pairs, mask_words, whole_tiles, dattention, sums, turns;
+  int64_t num_turns, bytes;
 
   explicit Plan(const EvoAttentionBackward& p) {
     const EvoAttentionForward& f = p.forward;
@@ -24,9 +25,12 @@ struct Plan {
     query_tiles = (f.queries + kBackwardTile - 1) / kBackwardTile;
     key_tiles = (f.keys + kBackwardTile - 1) / kBackwardTile;
     segments = planes * query_tiles;
-    const int64_t total = segments * f.rows;
-    shares.total = static_cast<int>(total);
-    shares.ctas = static_cast<int>(std::min<int64_t>(total, device_info().multiprocessors));
+    const int64_t group_rows = dqdbias_rows(f.head_dim);
+    const int64_t groups = (f.rows + group_rows - 1) / group_rows;
+    const int64_t slots = (device_info().multiprocessors + segments - 1) / segments;
+    partials.group_rows = static_cast<int>(group_rows);
+    partials.groups = static_cast<int>(groups);
+    partials.slots = static_cast<int>(std::min(groups, slots));
     int64_t at = 0;
     const auto take = [&](int64_t size) {
       const int64_t begin = at;
@@ -38,10 +42,12 @@ struct Plan {
     bias_by_key = f.bias != nullptr ? take(tiles * kTileScoresBytes) : bias_by_query;
     query_pairs = take(f.rows * segments * kTilePairs * sizeof(QueryPair));
     mask_words = take(f.batch * f.rows * key_tiles * sizeof(uint64_t));
+    whole_tiles = take(f.batch * f.rows * ((key_tiles + 63) / 64) * sizeof(uint64_t));
     dattention =
         take(f.gate != nullptr ? f.batch * f.rows * f.queries * f.heads * f.head_dim * 2 : 0);
-    dbias_partial =
-        take(p.dbias != nullptr ? (shares.ctas + segments) * key_tiles * kTileScoresBytes : 0);
+    num_turns = p.dbias != nullptr ? partials.slots * segments * key_tiles : 0;
+    sums = take(num_turns * kTileScoresBytes);
+    turns = take(num_turns * sizeof(int));
     bytes = at;
   }
 };
@@ -84,6 +90,9 @@ void prepare(const EvoAttentionBackward& p, const Plan& plan, void* workspace, S
   a.bias_by_key = at<float>(workspace, plan.bias_by_key);
   a.mask = f.mask, a.mask_batch = f.mask_batch, a.mask_row = f.mask_row, a.mask_key = f.mask_key;
   a.mask_words = at<uint64_t>(workspace, plan.mask_words);
+  a.whole_tiles = at<uint64_t>(workspace, plan.whole_tiles);
+  a.turns = at<int>(workspace, plan.turns);
+  a.num_turns = plan.num_turns;
   a.bias_blocks = f.bias != nullptr ? static_cast<int>(plan.segments * plan.key_tiles) : 1;
   f.head_dim == 32   ? launch_prepare<32>(a, stream)
   : f.head_dim == 48 ? launch_prepare<48>(a, stream)
@@ -111,25 +120,28 @@ BackwardArguments main_arguments(const EvoAttentionBackward& p, const Plan& plan
   a.has_bias = f.bias != nullptr;
   a.query_pairs = at<QueryPair>(workspace, plan.query_pairs);
   a.mask_words = at<uint64_t>(workspace, plan.mask_words);
+  a.whole_tiles = at<uint64_t>(workspace, plan.whole_tiles);
   a.dq = static_cast<__nv_bfloat16*>(p.dq), a.dq_stride = p.dq_stride;
   a.dk = static_cast<__nv_bfloat16*>(p.dk), a.dk_stride = p.dk_stride;
   a.dv = static_cast<__nv_bfloat16*>(p.dv), a.dv_stride = p.dv_stride;
-  a.dbias_partial = p.dbias == nullptr ? nullptr : at<float>(workspace, plan.dbias_partial);
+  a.dbias = plan.partials;
+  a.dbias.sums = p.dbias == nullptr ? nullptr : at<float>(workspace, plan.sums);
+  a.dbias.turns = at<int>(workspace, plan.turns);
   return a;
 }
 
 template <int kHeadDim>
-void launch_main(const BackwardArguments& a, const Plan& plan, Stream stream) {
+void launch_main(const BackwardArguments& a, Stream stream) {
   launch_dkdv<kHeadDim>(a, device_info().multiprocessors, stream);
-  launch_dqdbias<kHeadDim>(a, plan.shares, stream);
+  launch_dqdbias<kHeadDim>(a, device_info().multiprocessors, stream);
 }
 
 void sum_dbias(const EvoAttentionBackward& p, const Plan& plan, void* workspace, Stream stream) {
   SumArguments a{};
-  a.shares = plan.shares;
-  a.rows = p.forward.rows, a.queries = p.forward.queries, a.keys = p.forward.keys;
-  a.query_tiles = plan.query_tiles, a.key_tiles = plan.key_tiles;
-  a.partial = at<float>(workspace, plan.dbias_partial);
+  a.partials = plan.partials;
+  a.partials.sums = at<float>(workspace, plan.sums);
+  a.queries = p.forward.queries, a.keys = p.forward.keys;
+  a.query_tiles = plan.query_tiles, a.key_tiles = plan.key_tiles, a.segments = plan.segments;
   a.dbias = p.dbias;
   const auto kernel = p.forward.bias_dtype == DType::f32    ? sum_dbias_kernel<float>
                       : p.forward.bias_dtype == DType::bf16 ? sum_dbias_kernel<__nv_bfloat16>
@@ -201,9 +213,9 @@ void run(const EvoAttentionBackward& p, void* workspace, Stream stream) {
   prepare(p, plan, workspace, stream);
   const BackwardArguments a = main_arguments(p, plan, workspace);
   const int64_t d = p.forward.head_dim;
-  d == 32   ? launch_main<32>(a, plan, stream)
-  : d == 48 ? launch_main<48>(a, plan, stream)
-            : launch_main<64>(a, plan, stream);
+  d == 32   ? launch_main<32>(a, stream)
+  : d == 48 ? launch_main<48>(a, stream)
+            : launch_main<64>(a, stream);
   if (p.dbias != nullptr) sum_dbias(p, plan, workspace, stream);
 }
 

@@ -4,7 +4,7 @@
 // EvoAttention backward on Hopper: what its kernels share. docs/kernels/evo_attention_backward.md
 // has the reasoning and the measurements.
 //
-//   P = 2^(scale_log2 (Q K^T + bias / scale) - lse2)      dP = dA V^T       dS = P (dP - delta)
+//   P = 2^(scale_log2 Q K^T + log2(e) (bias - lse))      dP = dA V^T       dS = P (dP - delta)
 //   dV = P^T dA     dK = scale dS^T Q     dQ = scale dS K     dbias = sum over rows of dS
 //
 // with dA the gradient of the attention before its gate and delta_i = sum_d dout_id out_id. Four
@@ -37,41 +37,46 @@ struct __align__(16) QueryPair {
 };
 inline constexpr int kTilePairs = kBackwardTile / 2;
 
+/// Where dbias of a tile of scores is summed over the rows. A group of rows adds its sum to partial
+/// sum `group % slots` of its segment (plane, query tile), in the order of the groups: `turns`
+/// counts the groups that have. Enough slots that the group whose turn comes before was nearly
+/// always taken up a whole wave of CTAs earlier, few enough that all partial sums stay in L2.
+struct DbiasPartials {
+  int group_rows, groups, slots;
+  float* sums;  // [slot, segment, key tile], tiles as bias_by_query; null: dbias is not wanted
+  int* turns;   // the same, a count each
+  __host__ __device__ int64_t tile(int slot, int64_t segments, int64_t segment, int64_t key_tiles,
+                                   int64_t key_tile) const {
+    return (slot * segments + segment) * key_tiles + key_tile;
+  }
+};
+/// Rows of a group: of two warpgroups, as many each as their registers hold dQ of.
+constexpr int dqdbias_rows(int64_t head_dim) {
+  return head_dim == 32 ? 8 : 4;
+}
+
 struct BackwardArguments {
   CUtensorMap q, k, v, dattention;  // [D, H, token, R, B], boxes of 64 tokens of one head
 
   int batch, rows, heads, queries, keys, query_tiles, key_tiles;
   float scale, scale_log2;
 
-  // Bias / scale in fp32, a tile of scores in 16 KiB: float4 i of thread t of a warpgroup at
-  // 128 i + t, the accumulators 4 i .. 4 i + 3 of wgmma.cuh. Tile (plane, query tile, key tile) of
-  // bias_by_query has queries as rows; tile (plane, key tile, query tile) of bias_by_key has keys.
-  // A plane is b H + h. Without a bias both are one tile of zeros, and has_bias is 0.
+  // The bias in fp32, a tile of scores in 16 KiB: float4 i of thread t of a warpgroup at 128 i + t,
+  // the accumulators 4 i .. 4 i + 3 of wgmma.cuh. Tile (plane, query tile, key tile) of
+  // bias_by_query has queries as rows and is multiplied by log2(e), for dqdbias adds it; tile
+  // (plane, key tile, query tile) of bias_by_key has keys as rows and is divided by scale, for the
+  // scores of dkdv start from it. A plane is b H + h. Without a bias both are one tile of zeros,
+  // and has_bias is 0.
   const float* bias_by_query;
   const float* bias_by_key;
   int has_bias;
   const QueryPair* query_pairs;  // [B, R, H, query_tiles * 32]
   const uint64_t* mask_words;    // [B, R, key_tiles]; bit j: key 64 tile + j exists and is valid
+  const uint64_t* whole_tiles;   // [B, R, key_tiles / 64 rounded up]; bit t: its word t is all ones
 
   __nv_bfloat16 *dq, *dk, *dv;
   TokenStrides dq_stride, dk_stride, dv_stride;
-  // Partial sums of dbias, tiles as bias_by_query: [slot, key tile]; null: not wanted.
-  float* dbias_partial;
-};
-
-/// How dqdbias shares its work, the rows of all (plane, query tile) segments in order, among CTAs:
-/// CTA c takes rows first_row(c) .. first_row(c + 1) - 1. Its part of segment s sums into slot c +
-/// s.
-struct RowShares {
-  int total;  // segments * R
-  int ctas;
-  __host__ __device__ int first_row(int cta) const {
-    return static_cast<int>(int64_t{cta} * total / ctas);
-  }
-  /// The CTA whose share holds `row`.
-  __host__ __device__ int cta_of(int row) const {
-    return static_cast<int>(((int64_t{row} + 1) * ctas - 1) / total);
-  }
+  DbiasPartials dbias;
 };
 
 template <int kHeadDim>
@@ -192,6 +197,6 @@ __device__ __forceinline__ void store_gradient(__nv_bfloat16* to, int64_t token_
 template <int kHeadDim>
 void launch_dkdv(const BackwardArguments& arguments, int multiprocessors, Stream stream);
 template <int kHeadDim>
-void launch_dqdbias(const BackwardArguments& arguments, const RowShares& shares, Stream stream);
+void launch_dqdbias(const BackwardArguments& arguments, int multiprocessors, Stream stream);
 
 }  // namespace megafold::kernels::sm90a

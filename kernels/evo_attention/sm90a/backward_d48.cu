@@ -8,6 +8,6 @@ namespace megafold::kernels::sm90a {
 
 template void launch_prepare<48>(PrepareArguments, Stream);
 template void launch_dkdv<48>(const BackwardArguments&, int, Stream);
-template void launch_dqdbias<48>(const BackwardArguments&, const RowShares&, Stream);
+template void launch_dqdbias<48>(const BackwardArguments&, int, Stream);
 
 }  // namespace megafold::kernels::sm90a

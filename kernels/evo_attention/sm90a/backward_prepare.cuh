@@ -6,10 +6,10 @@
 //   rows   64 queries of a row, all heads: delta, and with a gate dA = dout sigmoid(gate) and
 //          dgate = dout out (1 - sigmoid(gate)), which needs no division by sigmoid(gate). Memory
 //          bound: reads out, dout (and gate) once.
-//   bias   a tile of scores into the order of the accumulators: times log2(e) for dqdbias, which
-//   adds
-//          it to the scores, and divided by scale for dkdv, whose scores start from it.
-//   mask   64 keys into a word.
+//   bias   a tile of scores into the order of the accumulators: times log2(e) for dqdbias, divided
+//   by
+//          scale for dkdv.
+//   mask   64 keys into a word, 64 words of a row a warp; and the counts of turns set to 0.
 #pragma once
 
 #include <cuda_fp16.h>
@@ -36,7 +36,10 @@ struct PrepareArguments {
 
   const uint8_t* mask;
   int64_t mask_batch, mask_row, mask_key;
-  uint64_t* mask_words;
+  uint64_t *mask_words, *whole_tiles;
+
+  int* turns;  // set to 0
+  int64_t num_turns;
 
   int bias_blocks, row_blocks;  // row_blocks: by launch_prepare
 };
@@ -104,6 +107,21 @@ __device__ __forceinline__ void prepare_rows(const PrepareArguments& a, int bloc
                   8 * lane
             : nullptr;
 
+  uint4 o[kBatch], d[kBatch], g[kBatch];
+  const auto load = [&](int base) {
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int64_t token = base + i * step + first_token;
+      o[i] = d[i] = g[i] = make_uint4(0, 0, 0, 0);
+      if (first_token < step && token < tokens && lane < Rows::kChunks) {
+        o[i] = load_16(out + token * a.out_stride.token);
+        d[i] = load_16(dout + token * a.dout_stride.token);
+        if constexpr (kGate) g[i] = load_16(gate + token * a.gate_stride.token);
+      }
+    }
+  };
+  load(0);
+
   for (int i = threadIdx.x; i < heads * kBackwardTile; i += kPrepareThreads) {
     const int token = i % kBackwardTile, head = i / kBackwardTile;
     shared.lse[head][token] =
@@ -122,17 +140,7 @@ __device__ __forceinline__ void prepare_rows(const PrepareArguments& a, int bloc
 
   // Every thread makes every turn: lanes meet in shuffles.
   for (int base = 0; base < kBackwardTile; base += kBatch * step) {
-    uint4 o[kBatch], d[kBatch], g[kBatch];
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const int64_t token = base + i * step + first_token;
-      o[i] = d[i] = g[i] = make_uint4(0, 0, 0, 0);
-      if (first_token < step && token < tokens && lane < Rows::kChunks) {
-        o[i] = load_16(out + token * a.out_stride.token);
-        d[i] = load_16(dout + token * a.dout_stride.token);
-        if constexpr (kGate) g[i] = load_16(gate + token * a.gate_stride.token);
-      }
-    }
+    if (base > 0) load(base);
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const int64_t token = base + i * step + first_token;
@@ -238,26 +246,35 @@ __device__ __forceinline__ void prepare_bias(const PrepareArguments& a, int bloc
   }
 }
 
-__device__ __forceinline__ void prepare_mask(const PrepareArguments& a, int block) {
-  const int64_t word = int64_t{block} * (kPrepareThreads / 32) + threadIdx.x / 32;
-  if (word >= int64_t{a.batch} * a.rows * a.key_tiles) return;
-  const int tile = word % a.key_tiles;
-  const int64_t line = word / a.key_tiles;
-  const uint8_t* from = a.mask == nullptr
-                            ? nullptr
-                            : a.mask + line / a.rows * a.mask_batch + line % a.rows * a.mask_row;
-  uint32_t bits[2];
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int64_t key = tile * kBackwardTile + 32 * half + threadIdx.x % 32;
-    const bool valid = key < a.keys && (from == nullptr || from[key * a.mask_key] != 0);
-    bits[half] = __ballot_sync(0xFFFFFFFF, valid);
+__device__ __forceinline__ void prepare_mask(const PrepareArguments& a, int block, int blocks) {
+  for (int64_t i = int64_t{block} * kPrepareThreads + threadIdx.x; i < a.num_turns;
+       i += int64_t{blocks} * kPrepareThreads) {
+    a.turns[i] = 0;
   }
-  if (threadIdx.x % 32 == 0) a.mask_words[word] = uint64_t{bits[1]} << 32 | bits[0];
+  const int chunks = (a.key_tiles + 63) / 64, lane = threadIdx.x % 32;
+  const int64_t chunk = int64_t{block} * (kPrepareThreads / 32) + threadIdx.x / 32;
+  const int64_t line = chunk / chunks;
+  if (line >= int64_t{a.batch} * a.rows) return;
+  const uint8_t* from = a.mask;
+  if (from != nullptr) from += line / a.rows * a.mask_batch + line % a.rows * a.mask_row;
+  const int first = static_cast<int>(chunk % chunks) * 64, end = min(first + 64, a.key_tiles);
+  uint64_t whole = 0;
+  for (int tile = first; tile < end; ++tile) {
+    uint32_t bits[2];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int64_t key = tile * kBackwardTile + 32 * half + lane;
+      const bool valid = key < a.keys && (from == nullptr || from[key * a.mask_key] != 0);
+      bits[half] = __ballot_sync(0xFFFFFFFF, valid);
+    }
+    if (lane == 0) a.mask_words[line * a.key_tiles + tile] = uint64_t{bits[1]} << 32 | bits[0];
+    whole |= uint64_t{(bits[0] & bits[1]) == 0xFFFFFFFF} << (tile - first);
+  }
+  if (lane == 0) a.whole_tiles[chunk] = whole;
 }
 
 template <int kHeadDim, bool kGate>
-__global__ void __launch_bounds__(kPrepareThreads, kGate ? 3 : 4)
+__global__ void __launch_bounds__(kPrepareThreads, kGate ? 2 : 3)
     prepare_kernel(const __grid_constant__ PrepareArguments a) {
   __shared__ union {
     typename PrepareRows<kHeadDim>::Shared rows;
@@ -269,30 +286,28 @@ __global__ void __launch_bounds__(kPrepareThreads, kGate ? 3 : 4)
   } else if (block < a.bias_blocks + a.row_blocks) {
     prepare_rows<kHeadDim, kGate>(a, block - a.bias_blocks, shared.rows);
   } else {
-    prepare_mask(a, block - a.bias_blocks - a.row_blocks);
+    const int others = a.bias_blocks + a.row_blocks;
+    prepare_mask(a, block - others, gridDim.x - others);
   }
 }
 
-/// dbias of one tile of scores: the partial sums of every CTA that had rows of its segment, in
-/// order.
+/// dbias of one tile of scores: its partial sums, in order.
 struct SumArguments {
-  RowShares shares;
-  int rows, queries, keys, query_tiles, key_tiles;
-  const float* partial;
+  DbiasPartials partials;
+  int queries, keys, query_tiles, key_tiles, segments;
   void* dbias;  // [planes, Nq, Nk]
 };
 template <class Element>
 __global__ void __launch_bounds__(kPrepareThreads) sum_dbias_kernel(const SumArguments a) {
+  wait_for_earlier_kernels();
   const int key_tile = blockIdx.x % a.key_tiles, segment = blockIdx.x / a.key_tiles;
-  const int first = a.shares.cta_of(segment * a.rows);
-  const int last = a.shares.cta_of((segment + 1) * a.rows - 1);
   const int64_t plane = segment / a.query_tiles;
+#pragma unroll
   for (int i = threadIdx.x; i < kTileScores / 4; i += kPrepareThreads) {
     float4 sum = make_float4(0, 0, 0, 0);
-    for (int cta = first; cta <= last; ++cta) {
-      const int64_t slot = int64_t{cta} + segment;
-      const float4 x = reinterpret_cast<const float4*>(a.partial + (slot * a.key_tiles + key_tile) *
-                                                                       kTileScores)[i];
+    for (int slot = 0; slot < a.partials.slots; ++slot) {
+      const int64_t tile = a.partials.tile(slot, a.segments, segment, a.key_tiles, key_tile);
+      const float4 x = reinterpret_cast<const float4*>(a.partials.sums + tile * kTileScores)[i];
       sum.x += x.x, sum.y += x.y, sum.z += x.z, sum.w += x.w;
     }
     const int thread = i % 128;
@@ -311,8 +326,8 @@ __global__ void __launch_bounds__(kPrepareThreads) sum_dbias_kernel(const SumArg
 
 template <int kHeadDim>
 void launch_prepare(PrepareArguments a, Stream stream) {
-  const int64_t words = int64_t{a.batch} * a.rows * a.key_tiles;
-  const int64_t mask_blocks = (words + kPrepareThreads / 32 - 1) / (kPrepareThreads / 32);
+  const int64_t chunks = int64_t{a.batch} * a.rows * ((a.key_tiles + 63) / 64);
+  const int64_t mask_blocks = (chunks + kPrepareThreads / 32 - 1) / (kPrepareThreads / 32);
   const int64_t heads = PrepareRows<kHeadDim>::kMostHeads;
   a.row_blocks = a.batch * a.rows * a.query_tiles * ((a.heads + heads - 1) / heads);
   const auto kernel =
