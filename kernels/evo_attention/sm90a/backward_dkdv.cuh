@@ -15,12 +15,13 @@ namespace megafold::kernels::sm90a {
 
 template <int kHeadDim>
 struct DkDvConfig {
-  // Registers of a consumer: 2 x D/2 sums, 64 scores, 32 packed, 32 of row constants, D for K and
-  // V. Three warpgroups of 160 registers hold no row constants and are no faster (H200, 2026-11).
-  static constexpr int kRows = 2;
-  static constexpr int kStages = kHeadDim == 32 ? 5 : 3;
-  // Whether a tile's bias is read from shared memory a turn ahead, which holds a stage for longer.
-  static constexpr bool kBiasAhead = kStages > 3;
+  // Registers of a consumer: 2 x D/2 sums, 64 scores, 32 packed, D K and V. Three warpgroups hide
+  // more than two where 160 registers hold that.
+  static constexpr int kRows = kHeadDim == 32 ? 3 : 2;
+  static constexpr int kStages = kHeadDim == 32 ? 4 : 3;
+  static constexpr int kConsumerRegisters = kRows == 3 ? 160 : 240;
+  static constexpr int kProducerRegisters = kRows == 3 ? 32 : 24;
+  static constexpr bool kOverlap = kRows == 2;  // the last products with the next tile's first
   static constexpr int kThreads = 128 * (kRows + 1);
   static constexpr uint32_t kTileBytes = BackwardTile<kHeadDim>::kBytes;
 
@@ -110,10 +111,6 @@ __device__ void dkdv_consume(const BackwardArguments& a,
   const bool signals = thread % 32 == 0;
   RingCursor<Config::kStages> ring;
   uint32_t keys_parity = 0;
-  const auto release = [&](int slot) {
-    __syncwarp();
-    if (signals) mbarrier_arrive(&shared.empty[slot]);
-  };
   for (int u = blockIdx.x; u < units; u += gridDim.x) {
     const DkDvUnit unit(a, u, Config::kRows);
     mbarrier_wait(&shared.keys_full, keys_parity);
@@ -122,7 +119,7 @@ __device__ void dkdv_consume(const BackwardArguments& a,
       if (signals) mbarrier_arrive(&shared.keys_empty);
       for (int t = 0; t < a.query_tiles; ++t, ring.advance()) {
         mbarrier_wait(&shared.full[ring.slot], ring.parity);
-        release(ring.slot);
+        if (signals) mbarrier_arrive(&shared.empty[ring.slot]);
       }
       continue;
     }
@@ -136,28 +133,18 @@ __device__ void dkdv_consume(const BackwardArguments& a,
     __syncwarp();
     if (signals) mbarrier_arrive(&shared.keys_empty);
 
-    float dk[kHeadDim / 2], dv[kHeadDim / 2], bias[32];
+    float dk[kHeadDim / 2], dv[kHeadDim / 2];
 #pragma unroll
     for (int i = 0; i < kHeadDim / 2; ++i) dk[i] = dv[i] = 0;
-    int previous = -1;
-    if constexpr (Config::kBiasAhead) {
-      mbarrier_wait(&shared.full[ring.slot], ring.parity);
-      load_scores(bias, shared.bias[ring.slot], thread);
-    }
+    int previous = -1;  // the stage whose products may still be in flight
     for (int t = 0; t < a.query_tiles; ++t) {
       const int slot = static_cast<int>(ring.slot);
-      // Waits here, not where the next bias is read: a branch beside products in flight makes ptxas
-      // serialise them (C7513). The last turn reads its own bias again, for nothing.
-      RingCursor<Config::kStages> awaited = ring;
+      mbarrier_wait(&shared.full[slot], ring.parity);
       ring.advance();
-      if (Config::kBiasAhead && t + 1 < a.query_tiles) awaited = ring;
-      mbarrier_wait(&shared.full[awaited.slot], awaited.parity);
-      if constexpr (!Config::kBiasAhead) load_scores(bias, shared.bias[slot], thread);
       const uint64_t q = descriptor(smem_address(shared.q[slot][w]), Tile::kSwizzle);
       const uint64_t da = descriptor(smem_address(shared.dattention[slot][w]), Tile::kSwizzle);
       float s[32], dp[32];
-#pragma unroll
-      for (int i = 0; i < 32; ++i) s[i] = bias[i];
+      load_scores(s, shared.bias[slot], thread);
       pin(s);
       wgmma_fence();
       product_over_head<kHeadDim>(s, k, q, true);
@@ -165,26 +152,17 @@ __device__ void dkdv_consume(const BackwardArguments& a,
       product_over_head<kHeadDim>(dp, v, da, false);
       wgmma_commit();
 
-      // Columns are queries: pair 4 j + thread % 4 holds those of accumulators 4 j .. 4 j + 3.
-      // Loads from shared memory are slow beside products, so each is asked for a phase ahead.
-      const QueryPair* pairs = shared.pairs[slot][w] + thread % 4;
-      float2 minus[8];
-#pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        minus[j] = *reinterpret_cast<const float2*>(pairs[4 * j].minus_lse);
-      }
-      wgmma_wait<1>();  // S, and the sums of the tile before
+      wgmma_wait<1>();  // S, and the sums of the stage before
       pin(s);
-      if (previous >= 0) release(previous);
-      previous = slot;
+      if constexpr (Config::kOverlap) {
+        if (previous >= 0 && signals) mbarrier_arrive(&shared.empty[previous]);
+        previous = slot;
+      }
+      // Columns are queries: pair 4 j + thread % 4 holds those of accumulators 4 j .. 4 j + 3.
+      const QueryPair* pairs = shared.pairs[slot][w] + thread % 4;
 #pragma unroll
       for (int i = 0; i < 32; ++i) {
-        const float2 x = minus[i / 4];
-        s[i] = exp2_fast(fmaf(s[i], a.scale_log2, i % 2 == 0 ? x.x : x.y));
-      }
-#pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        minus[j] = *reinterpret_cast<const float2*>(pairs[4 * j].minus_delta);
+        s[i] = exp2_fast(fmaf(s[i], a.scale_log2, pairs[i / 4 * 4].minus_lse[i % 2]));
       }
       uint32_t p[4][4], ds[4][4];
 #pragma unroll
@@ -195,15 +173,11 @@ __device__ void dkdv_consume(const BackwardArguments& a,
       product_over_tokens<kHeadDim>(dv, p, da);
       wgmma_commit();
 
-      if constexpr (Config::kBiasAhead) load_scores(bias, shared.bias[awaited.slot], thread);
       wgmma_wait<1>();  // dP
       pin(dp);
 #pragma unroll
-      for (int j = 0; j < 8; ++j) {
-#pragma unroll
-        for (int i = 4 * j; i < 4 * j + 4; ++i) {
-          dp[i] = s[i] * (dp[i] + (i % 2 == 0 ? minus[j].x : minus[j].y));
-        }
+      for (int i = 0; i < 32; ++i) {
+        dp[i] = s[i] * (dp[i] + pairs[i / 4 * 4].minus_delta[i % 2]);
       }
 #pragma unroll
       for (int step = 0; step < 4; ++step) as_operand(dp, step, ds[step]);
@@ -212,11 +186,17 @@ __device__ void dkdv_consume(const BackwardArguments& a,
       wgmma_fence();
       product_over_tokens<kHeadDim>(dk, ds, q);
       wgmma_commit();
+      if constexpr (!Config::kOverlap) {
+        wgmma_wait<0>();
+        pin(dk);
+        pin(dv);
+        if (signals) mbarrier_arrive(&shared.empty[slot]);
+      }
     }
     wgmma_wait<0>();
     pin(dk);
     pin(dv);
-    release(previous);
+    if (Config::kOverlap && signals) mbarrier_arrive(&shared.empty[previous]);
 
     const int first = unit.key_tile * kBackwardTile;
     const auto at = [&](const TokenStrides& s) {
@@ -248,10 +228,10 @@ __global__ void __launch_bounds__(DkDvConfig<kHeadDim>::kThreads, 1)
   wait_for_earlier_kernels();
   const int group = warp_index() / 4;
   if (group == Config::kRows) {
-    setmaxnreg_decrease<24>();
+    setmaxnreg_decrease<Config::kProducerRegisters>();
     if (warp_index() == 4 * Config::kRows) dkdv_produce<kHeadDim>(a, shared, units);
   } else {
-    setmaxnreg_increase<240>();
+    setmaxnreg_increase<Config::kConsumerRegisters>();
     dkdv_consume<kHeadDim>(a, shared, units, group, threadIdx.x % 128);
   }
 }

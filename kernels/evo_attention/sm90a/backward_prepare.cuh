@@ -107,21 +107,6 @@ __device__ __forceinline__ void prepare_rows(const PrepareArguments& a, int bloc
                   8 * lane
             : nullptr;
 
-  uint4 o[kBatch], d[kBatch], g[kBatch];
-  const auto load = [&](int base) {
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const int64_t token = base + i * step + first_token;
-      o[i] = d[i] = g[i] = make_uint4(0, 0, 0, 0);
-      if (first_token < step && token < tokens && lane < Rows::kChunks) {
-        o[i] = load_16(out + token * a.out_stride.token);
-        d[i] = load_16(dout + token * a.dout_stride.token);
-        if constexpr (kGate) g[i] = load_16(gate + token * a.gate_stride.token);
-      }
-    }
-  };
-  load(0);
-
   for (int i = threadIdx.x; i < heads * kBackwardTile; i += kPrepareThreads) {
     const int token = i % kBackwardTile, head = i / kBackwardTile;
     shared.lse[head][token] =
@@ -140,7 +125,17 @@ __device__ __forceinline__ void prepare_rows(const PrepareArguments& a, int bloc
 
   // Every thread makes every turn: lanes meet in shuffles.
   for (int base = 0; base < kBackwardTile; base += kBatch * step) {
-    if (base > 0) load(base);
+    uint4 o[kBatch], d[kBatch], g[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int64_t token = base + i * step + first_token;
+      o[i] = d[i] = g[i] = make_uint4(0, 0, 0, 0);
+      if (first_token < step && token < tokens && lane < Rows::kChunks) {
+        o[i] = load_16(out + token * a.out_stride.token);
+        d[i] = load_16(dout + token * a.dout_stride.token);
+        if constexpr (kGate) g[i] = load_16(gate + token * a.gate_stride.token);
+      }
+    }
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const int64_t token = base + i * step + first_token;
@@ -274,7 +269,7 @@ __device__ __forceinline__ void prepare_mask(const PrepareArguments& a, int bloc
 }
 
 template <int kHeadDim, bool kGate>
-__global__ void __launch_bounds__(kPrepareThreads, kGate ? 2 : 3)
+__global__ void __launch_bounds__(kPrepareThreads, kGate ? 3 : 4)
     prepare_kernel(const __grid_constant__ PrepareArguments a) {
   __shared__ union {
     typename PrepareRows<kHeadDim>::Shared rows;
