@@ -137,7 +137,9 @@ struct Piece {
   int color_class;  // of the prediction
 };
 
-constexpr double kTraceGap = 9;  // Angstrom; further apart, two trace atoms are no neighbours
+// Angstrom; further apart, two trace atoms of the truth are no neighbours. A prediction is drawn as
+// it is, torn chains too.
+constexpr double kTraceGap = 9;
 
 void add_trace(const Entry& entry, const Scene& scene, bool is_truth, std::vector<Piece>& pieces) {
   const auto& xyz = is_truth ? scene.truth : scene.predicted;
@@ -151,7 +153,8 @@ void add_trace(const Entry& entry, const Scene& scene, bool is_truth, std::vecto
   for (size_t r = 0; r + 1 < entry.residues.size(); ++r) {
     if (entry.residues[r].chain != entry.residues[r + 1].chain) continue;
     std::array<Vec3, 4> p;
-    if (!place(r, p[1]) || !place(r + 1, p[2]) || p[1].dist(p[2]) > kTraceGap) continue;
+    if (!place(r, p[1]) || !place(r + 1, p[2])) continue;
+    if (is_truth && p[1].dist(p[2]) > kTraceGap) continue;
     const bool before = r > 0 && entry.residues[r - 1].chain == entry.residues[r].chain;
     const bool after =
         r + 2 < entry.residues.size() && entry.residues[r + 2].chain == entry.residues[r].chain;

@@ -90,7 +90,8 @@ const char kReportViewerScript[] = R"js(
       const usable = r.trace >= 0 && (!known || data.resolved[r.trace]);
       if (!usable) return close();
       const p = place(xyz, r.trace), last = run[run.length - 1];
-      if (last && (residues[i - 1].chain !== r.chain || size(sub(p, last.p)) > 9)) close();
+      // A gap in the truth is a gap; a prediction is drawn as it is, torn chains too.
+      if (last && (residues[i - 1].chain !== r.chain || (known && size(sub(p, last.p)) > 9))) close();
       const guided = r.guide >= 0 && (!known || data.resolved[r.guide]);
       run.push({ p, w: guided ? sub(place(xyz, r.guide), p) : null, residue: i, cls: scoreClass(r.score),
                  protein: data.chains[r.chain][1] === 0 });
