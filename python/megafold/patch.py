@@ -28,6 +28,7 @@ from collections import Counter
 from typing import Callable
 
 import torch
+
 from megafold import ops
 
 __all__ = ["PatchError", "Patched", "patch"]
