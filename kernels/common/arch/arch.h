@@ -29,9 +29,11 @@
 #if defined(__CUDACC__) || defined(__HIP__)
 #define MEGAFOLD_DEVICE __device__ __forceinline__
 #define MEGAFOLD_UNROLL _Pragma("unroll")
+#define MEGAFOLD_NO_UNROLL _Pragma("unroll 1")
 #else
 #define MEGAFOLD_DEVICE inline
 #define MEGAFOLD_UNROLL
+#define MEGAFOLD_NO_UNROLL
 #endif
 
 namespace megafold::kernels::arch {

@@ -23,7 +23,7 @@ struct Config {
   static constexpr int kRowBytes = kWidth * static_cast<int>(sizeof(T));
   static constexpr int kWaves = kRowBytes <= 256 ? 4 : 2;
   static constexpr int kRows = arch::kTile * kWaves;
-  static constexpr int kLoop = kRowBytes <= 128 ? 64 : kRowBytes <= 256 ? 32 : 16;
+  static constexpr int kLoop = kRowBytes <= 128 && sizeof(T) == 2 ? 64 : kRowBytes <= 256 ? 32 : 16;
   static constexpr int kLoopFragments = kLoop / arch::kTile;
   // Rows are 16 bytes (fp32: 32) longer than a multiple of 32: the eight rows of an ldmatrix, or
   // the half warp of an 8-byte load, then fall on different banks.

@@ -464,6 +464,15 @@ TEST_P(Portable, Warp32) {
 TEST_P(Portable, Wave64) {
   check(GetParam(), kWave64, kWave64Reversed);
 }
+#ifdef MEGAFOLD_CUDA
+TEST_P(Portable, Gpu) {
+  if (!has_gpu()) {
+    GTEST_SKIP() << "no GPU";
+  }
+  const Pair gpu = {&kPortableForward, &kPortableBackward};
+  check(GetParam(), gpu, gpu);  // twice: equal bits
+}
+#endif
 
 const Case kCases[] = {
     // Every head width in every type.

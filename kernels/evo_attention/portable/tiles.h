@@ -66,8 +66,9 @@ MEGAFOLD_DEVICE void copy_tile(typename Arch::template Shared<typename C::Elemen
     }
   };
   // Unrolling more than this costs the registers of that many addresses.
-  constexpr int kUnrolled = count < 4 * threads ? count : 4 * threads;
+  constexpr int kUnrolled = count < 2 * threads ? count : 2 * threads;
   constexpr bool kExact = kUnrolled % threads == 0 && count % kUnrolled == 0;
+  MEGAFOLD_NO_UNROLL
   for (int begin = 0; begin < count; begin += kUnrolled) {
     MEGAFOLD_UNROLL
     for (int i = 0; i < kUnrolled; i += threads) {

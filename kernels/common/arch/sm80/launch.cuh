@@ -19,8 +19,19 @@
 
 namespace megafold::kernels::arch {
 
+/// Blocks of a multiprocessor that a kernel's registers must leave room for; `kBlocks` of the
+/// kernel, where ptxas would rather spill a few bytes than give up one more block.
 template <class Kernel>
-__global__ void __launch_bounds__(Kernel::kWaves * 32)
+constexpr int blocks_of() {
+  if constexpr (requires { Kernel::kBlocks; }) {
+    return Kernel::kBlocks;
+  } else {
+    return 0;
+  }
+}
+
+template <class Kernel>
+__global__ void __launch_bounds__(Kernel::kWaves * 32, blocks_of<Kernel>())
     enter(const __grid_constant__ typename Kernel::Args args, int64_t first_block) {
   Kernel::template run<sm80::Arch<sm80::Isa>>(args, first_block + blockIdx.x);
 }
