@@ -65,7 +65,9 @@ json finite(double value) {
 json numbers_of(const Prediction& prediction, const PredictOptions& options) {
   json samples = json::array();
   for (const PredictedStructure& sample : prediction.samples) {
-    samples.push_back({{"lddt", finite(sample.lddt.score)}, {"rmsd", finite(sample.rmsd)}});
+    samples.push_back({{"lddt", finite(sample.lddt.score)},
+                       {"rmsd", finite(sample.rmsd)},
+                       {"mirror_image", sample.is_mirror_image()}});
   }
   // The first sample is the structure; nothing is picked by looking at the truth.
   const PredictedStructure& first = prediction.samples.front();
@@ -73,6 +75,8 @@ json numbers_of(const Prediction& prediction, const PredictOptions& options) {
           {"lddt", finite(first.lddt.score)},
           {"lddt_pairs", first.lddt.num_pairs},
           {"rmsd", finite(first.rmsd)},
+          {"mirror_rmsd", finite(first.mirror_rmsd)},
+          {"mirror_image", first.is_mirror_image()},
           {"samples", samples},
           {"seed", options.seed},
           {"sampler_steps", prediction.sampler_steps},
@@ -97,6 +101,10 @@ void predict_command(PredictArguments arguments) {
     if (std::isfinite(sample.lddt.score)) {
       fmt::print("  model {}: lDDT {:.3f} over all atoms ({} distances), RMSD {:.2f} A\n", s + 1,
                  sample.lddt.score, sample.lddt.num_pairs, sample.rmsd);
+      if (sample.is_mirror_image()) {
+        fmt::print("           a mirror image: RMSD {:.2f} A after reflection (lDDT cannot tell)\n",
+                   sample.mirror_rmsd);
+      }
     } else {
       fmt::print("  model {}: no resolved atoms to compare with\n", s + 1);
     }

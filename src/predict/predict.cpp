@@ -48,12 +48,15 @@ BatchOptions whole_entry(const TrainingState& state) {
 
 // Not every atom of the truth need be known; of a prediction without truth there is no score.
 void compare(const Entry& entry, PredictedStructure& sample) {
-  sample.lddt.score = sample.rmsd = std::numeric_limits<double>::quiet_NaN();
+  sample.lddt.score = sample.rmsd = sample.mirror_rmsd = std::numeric_limits<double>::quiet_NaN();
   const bool has_truth =
       std::any_of(entry.resolved.begin(), entry.resolved.end(), [](uint8_t r) { return r != 0; });
   if (!has_truth) return;
   sample.lddt = lddt(entry.position, sample.position, entry.resolved, entry.residue);
   sample.rmsd = superpose(entry.position, sample.position, entry.resolved).rmsd;
+  std::vector<float> mirrored = sample.position;
+  for (size_t i = 0; i < mirrored.size(); i += 3) mirrored[i] = -mirrored[i];
+  sample.mirror_rmsd = superpose(entry.position, mirrored, entry.resolved).rmsd;
 }
 
 }  // namespace

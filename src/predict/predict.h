@@ -32,6 +32,10 @@ struct PredictedStructure {
   std::vector<float> position;  // [A, 3] in the order of the record's atoms, Angstrom
   Lddt lddt;                    // score NaN and no residues where no atom is resolved
   double rmsd = 0;              // Angstrom, resolved atoms, after superposition; NaN without truth
+  double mirror_rmsd = 0;       // the same of its mirror image
+
+  /// The fold is right and its hand is wrong: distances, and so lDDT, cannot tell.
+  [[nodiscard]] bool is_mirror_image() const { return mirror_rmsd < 0.5 * rmsd; }
 };
 
 struct Prediction {

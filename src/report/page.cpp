@@ -153,6 +153,14 @@ std::string structure_section(const ReportInput& input) {
       "<p class=\"lead\" style=\"margin:0\">Sampled from noise with the averaged weights, laid "
       "on the truth (grey): {:.2f} \u00c5 RMSD over the resolved atoms.</p>",
       input.scene->rmsd);
+  if (const auto mirror = input.summary.find("mirror_image");
+      mirror != input.summary.end() && mirror->is_boolean() && mirror->get<bool>()) {
+    out += fmt::format(
+        "<p class=\"warning\" id=\"mirror\">This sample is a mirror image: reflected, it lies "
+        "{:.2f} \u00c5 from the truth. lDDT compares distances and cannot tell; the model has not "
+        "yet learned the hand of its fold.</p>",
+        number(input.summary, "mirror_rmsd"));
+  }
   out +=
       "<div class=\"view\" id=\"view\">" +
       scene_svg(entry, *input.scene,

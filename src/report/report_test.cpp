@@ -196,6 +196,14 @@ TEST_F(Report, PageHasItsPartsAndAsksNoNetwork) {
   EXPECT_EQ(page.find("nan"), std::string::npos);
 }
 
+TEST_F(Report, PageSaysWhenTheSampleIsAMirrorImage) {
+  ReportInput input = sample_input(read(step_line(1, 1, 1, 1)));
+  EXPECT_EQ(report_html(input).find("id=\"mirror\""), std::string::npos);
+  input.summary["mirror_image"] = true;
+  input.summary["mirror_rmsd"] = 1.24;
+  EXPECT_NE(report_html(input).find("1.24 \u00c5 from the truth"), std::string::npos);
+}
+
 TEST_F(Report, PageSaysWhatIsMissing) {
   ReportInput input;
   input.run = "runs/x";

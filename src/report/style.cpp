@@ -48,6 +48,7 @@ h2 { font-size: 20px; letter-spacing: -.01em; margin: 0 0 4px; font-weight: 650;
 h3 { font-size: 15px; margin: 0; font-weight: 620; }
 p { margin: 0; }
 header p, .lead, figcaption p { color: var(--soft); }
+.warning { color: var(--bad); font-size: 14px; margin-top: 6px; }
 .lead { max-width: 70ch; margin-bottom: 18px; }
 a { color: var(--model); }
 code, pre { font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
