@@ -149,7 +149,10 @@ void add_entities(cif::Block& block, const Entry& entry) {
                           "pdbx_seq_one_letter_code_can", "pdbx_strand_id"});
     for (const auto& [number, entity] : entities) {
       if (entity.type == ChainType::ligand) continue;
-      const bool modified = entity.letters.find('X') != std::string::npos;
+      bool modified = false;
+      for (size_t i = 0; i < entity.components.size(); ++i) {
+        modified |= entity.components[i] != component_of_letter(entity.type, entity.letters[i]);
+      }
       poly.add_row({std::to_string(number), cif::quote(polymer_type(entity.type)),
                     modified ? "yes" : "no", quoted(full_sequence(entity)), quoted(entity.letters),
                     quoted(entity.strands)});

@@ -104,6 +104,8 @@ TEST_F(WriteMmcif, EntitiesAndSequences) {
   auto poly = document.blocks[0];
   EXPECT_EQ(poly.find("_entity_poly.", {"pdbx_seq_one_letter_code"})[0].str(0), "G(MSE)AS");
   EXPECT_EQ(poly.find("_entity_poly.", {"pdbx_seq_one_letter_code"})[1].str(0), "(DA)(DC)");
+  EXPECT_EQ(poly.find("_entity_poly.", {"nstd_monomer"})[0].str(0), "yes");
+  EXPECT_EQ(poly.find("_entity_poly.", {"nstd_monomer"})[1].str(0), "no");
   EXPECT_EQ(poly.find("_entity_poly.", {"pdbx_strand_id"})[0].str(0), "X,Y");
 }
 
