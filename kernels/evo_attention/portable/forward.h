@@ -58,6 +58,7 @@ struct ForwardKernel {
   using T = typename C::Element;
   static constexpr const char* kName = "evo_attention_forward";
   static constexpr int kWaves = C::kWaves;
+  static constexpr int kBlocks = C::kWidth == 64 ? 2 : 0;  // for a third, ptxas spills 24 bytes
   static constexpr int kStages = 4 * C::kLoopBytes + 3 * C::kFloats <= kSharedLimit ? 2 : 1;
   static constexpr int kCapsAt = 2 * kStages * C::kLoopBytes;
   static constexpr int kSharedBytes = kCapsAt + 3 * C::kFloats;
