@@ -72,8 +72,8 @@ struct LayerNorm : torch::autograd::Function<LayerNorm> {
     p.forward.rstd = saved[4].data_ptr();
     const at::Tensor dx = at::empty(x.sizes(), x.options());
     at::Tensor dweight, dbias;
-    if (weight.defined() && context->needs_input_grad(1)) dweight = at::zeros_like(weight);
-    if (bias.defined() && context->needs_input_grad(2)) dbias = at::zeros_like(bias);
+    if (weight.defined()) dweight = at::zeros_like(weight);
+    if (bias.defined()) dbias = at::zeros_like(bias);
     p.dy = dy.data_ptr();
     p.dy_row = dy.stride(0);
     p.dx = dx.data_ptr();
