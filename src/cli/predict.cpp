@@ -24,7 +24,7 @@ using nlohmann::json;
 
 struct PredictArguments {
   std::string run, cache, out, json_out;
-  PredictOptions options;
+  PredictOptions options{.checkpoint = {}, .entry = {}, .samples = 5};  // AlphaFold 3's five
   std::string checkpoint;
 };
 
@@ -67,9 +67,11 @@ json numbers_of(const Prediction& prediction, const PredictOptions& options) {
   for (const PredictedStructure& sample : prediction.samples) {
     samples.push_back({{"lddt", finite(sample.lddt.score)},
                        {"rmsd", finite(sample.rmsd)},
+                       {"draw", sample.draw + 1},
+                       {"wrong_hands", sample.wrong_hands},
                        {"mirror_image", sample.is_mirror_image()}});
   }
-  // The first sample is the structure; nothing is picked by looking at the truth.
+  // The first sample is the structure: best by hands, never picked by looking at the truth.
   const PredictedStructure& first = prediction.samples.front();
   return {{"entry", prediction.entry.id},
           {"lddt", finite(first.lddt.score)},
@@ -77,6 +79,8 @@ json numbers_of(const Prediction& prediction, const PredictOptions& options) {
           {"rmsd", finite(first.rmsd)},
           {"mirror_rmsd", finite(first.mirror_rmsd)},
           {"mirror_image", first.is_mirror_image()},
+          {"stereocentres", prediction.stereocentres},
+          {"wrong_hands", first.wrong_hands},
           {"samples", samples},
           {"seed", options.seed},
           {"sampler_steps", prediction.sampler_steps},
@@ -98,15 +102,17 @@ void predict_command(PredictArguments arguments) {
              prediction.sampler_steps, prediction.seconds, prediction.trained_steps);
   for (size_t s = 0; s < prediction.samples.size(); ++s) {
     const PredictedStructure& sample = prediction.samples[s];
+    fmt::print("  model {}: {} of {} stereocentres have the wrong hand", s + 1, sample.wrong_hands,
+               prediction.stereocentres);
     if (std::isfinite(sample.lddt.score)) {
-      fmt::print("  model {}: lDDT {:.3f} over all atoms ({} distances), RMSD {:.2f} A\n", s + 1,
-                 sample.lddt.score, sample.lddt.num_pairs, sample.rmsd);
+      fmt::print("; lDDT {:.3f} over all atoms ({} distances), RMSD {:.2f} A\n", sample.lddt.score,
+                 sample.lddt.num_pairs, sample.rmsd);
       if (sample.is_mirror_image()) {
         fmt::print("           a mirror image: RMSD {:.2f} A after reflection (lDDT cannot tell)\n",
                    sample.mirror_rmsd);
       }
     } else {
-      fmt::print("  model {}: no resolved atoms to compare with\n", s + 1);
+      fmt::print("; no resolved atoms to compare with\n");
     }
   }
   fmt::print("wrote {}\n", arguments.out);
@@ -136,10 +142,12 @@ void add_predict_command(CLI::App& app) {
   command->add_option("--checkpoint", arguments->checkpoint, "Checkpoint (.safetensors)");
   command->add_option("--cache", arguments->cache, "Cache that has the entry");
   command->add_option("--entry", options.entry, "Id of the entry, as in `megafold cache inspect`");
-  command->add_option("--out", arguments->out, "mmCIF to write; models are numbered from 1");
+  command->add_option("--out", arguments->out, "mmCIF to write; model 1 is the best ranked");
   command->add_option("--json", arguments->json_out, "JSON with the numbers to write");
   command->add_option("--seed", options.seed, "Fixes every draw")->capture_default_str();
-  command->add_option("--samples", options.samples, "Structures to sample")
+  command
+      ->add_option("--samples", options.samples,
+                   "Structures to sample; they are ranked by the hands of their stereocentres")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
   command->add_option("--steps", options.steps, "Steps of the sampler; default: the model's (200)")
@@ -152,7 +160,7 @@ void add_predict_command(CLI::App& app) {
   command->footer(
       "Examples:\n"
       "  megafold predict --run runs/demo\n"
-      "  megafold predict --run runs/demo --seed 2 --samples 5 --out more.cif\n"
+      "  megafold predict --run runs/demo --seed 2 --samples 20 --out more.cif\n"
       "  megafold predict --checkpoint model.safetensors --cache cache --entry 2q2k --out "
       "2q2k.cif");
   command->callback([arguments] { predict_command(*arguments); });

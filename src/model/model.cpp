@@ -233,9 +233,10 @@ TrainingOutput Model::forward_train(const Batch& batch, const TrainOptions& opti
   const auto streams = [&](Purpose purpose) {
     return SampleStreams(seed, id, visit, purpose, samples);
   };
-  // The level of a sample: 16 exp(-1.2 + 1.5 n), Angstrom (SI 3.7.1).
-  out.t_hat =
-      at::exp(streams(Purpose::noise_level).normal({}) * 1.5 - 1.2).mul(kSigmaData).to(here);
+  out.t_hat = at::exp(streams(Purpose::noise_level).normal({}) * options.noise.deviation +
+                      options.noise.mean)
+                  .mul(kSigmaData)
+                  .to(here);
   const auto [rotation, shift] = streams(Purpose::augmentation).rigid();
   const at::Tensor resolved = batch.atom_resolved_mask.to(here);
   out.x_true =

@@ -21,11 +21,17 @@ struct TrunkOutput {
   at::Tensor z;         // [N, N, c_z]
 };
 
+/// Levels of training: 16 exp(mean + deviation n) Angstrom, n ~ N(0, 1) (SI 3.7.1: -1.2, 1.5).
+struct NoiseLevels {
+  double mean = -1.2, deviation = 1.5;
+};
+
 struct TrainOptions {
   uint64_t seed = 0;    // with the batch's id and visit it fixes every draw
   int64_t cycles = 0;   // passes of the trunk; 0: drawn from 1 .. max_cycles
   int64_t samples = 0;  // diffusion samples; 0: the config's
   bool dropout = true;
+  NoiseLevels noise{};
 };
 
 /// What a training step's losses need (loss/total.h).

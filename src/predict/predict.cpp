@@ -13,6 +13,7 @@
 #include "batch/sample.h"
 #include "checkpoint/checkpoint.h"
 #include "model/model.h"
+#include "predict/chirality.h"
 #include "predict/superpose.h"
 #include "predict/write_mmcif.h"
 
@@ -98,6 +99,9 @@ Prediction predict(const CacheReader& cache, const PredictOptions& options) {
     fail<BadInput>("entry {}: the sampler gave an array of {} values for {} samples of {} atoms",
                    options.entry, positions.numel(), options.samples, num_atoms);
   }
+  const auto centres = find_stereocentres(
+      {structure.ref_position, structure.ref_mask, structure.element, structure.ref_space_uid});
+  result.stereocentres = std::ssize(centres);
   for (int64_t s = 0; s < options.samples; ++s) {
     const float* const first = positions.const_data_ptr<float>() + 3 * s * num_atoms;
     PredictedStructure sample;
@@ -109,8 +113,11 @@ Prediction predict(const CacheReader& cache, const PredictOptions& options) {
           options.entry, s + 1, options.checkpoint.string());
     }
     compare(result.entry, sample);
+    sample.draw = s;
+    sample.wrong_hands = count_wrong_hands(centres, sample.position);
     result.samples.push_back(std::move(sample));
   }
+  std::ranges::stable_sort(result.samples, {}, &PredictedStructure::wrong_hands);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

@@ -33,6 +33,8 @@ struct PredictedStructure {
   Lddt lddt;                    // score NaN and no residues where no atom is resolved
   double rmsd = 0;              // Angstrom, resolved atoms, after superposition; NaN without truth
   double mirror_rmsd = 0;       // the same of its mirror image
+  int64_t wrong_hands = 0;      // stereocentres whose hand is not the reference conformer's
+  int64_t draw = 0;             // its place in the order of the draws, from 0
 
   /// The fold is right and its hand is wrong: distances, and so lDDT, cannot tell.
   [[nodiscard]] bool is_mirror_image() const { return mirror_rmsd < 0.5 * rmsd; }
@@ -40,15 +42,20 @@ struct PredictedStructure {
 
 struct Prediction {
   Entry entry;
-  std::vector<PredictedStructure> samples;  // in the order of their draws, never by the truth
+  std::vector<PredictedStructure> samples;  // best first by their own marks, never by the truth
+  int64_t stereocentres = 0;                // of the entry (predict/chirality.h)
   int64_t trained_steps = 0;                // of the checkpoint
   int64_t sampler_steps = 0;
   bool trained_on_this_cache = false;  // the cache's content is that of the training
   double seconds = 0;                  // trunk and sampler
 };
 
-/// Throws BadInput (no such entry, checkpoint or device; a structure that is not finite), Corrupt
-/// (a damaged checkpoint or record), Unsupported (a part that this build lacks), Device.
+/// Samples are ranked as AlphaFold 3 ranks ligands' poses, by a penalty for wrong hands (its
+/// paper's Methods): the share of stereocentres whose hand is not the reference conformer's. It
+/// needs no truth, and it is what tells a sample from its mirror image. Equal ones stay in the
+/// order of their draws. Throws BadInput (no such entry, checkpoint or device; a structure that is
+/// not finite), Corrupt (a damaged checkpoint or record), Unsupported (a part that this build
+/// lacks), Device.
 [[nodiscard]] Prediction predict(const CacheReader& cache, const PredictOptions& options);
 
 /// Writes all samples as models of one mmCIF; the B-factor column holds 100 x lDDT by residue where

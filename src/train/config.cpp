@@ -245,6 +245,9 @@ std::vector<ConfigField> config_fields(TrainConfig& c) {
   number("training.cycles", t.cycles, 0, 32,
          "passes of the trunk; 0: drawn from 1 .. model.max_cycles");
   word("training.dropout", t.dropout, {}, "dropout in the trunk");
+  number("training.noise.mean", t.noise.mean, -10, 10,
+         "noise levels of training are 16 exp(mean + deviation n) Angstrom, n ~ N(0, 1)");
+  number("training.noise.deviation", t.noise.deviation, 0, 10, "deviation of their logarithm");
   word("training.start_from", t.start_from, {},
        "checkpoint whose averaged weights are the start; empty: random weights");
   number("training.checkpoint_steps", t.checkpoint_steps, 1, kMany, "steps between checkpoints",

@@ -41,6 +41,7 @@ struct TrainConfig {
     int64_t steps = 78000, batch = 256, cycles = 0;
     double seconds = 0;
     bool dropout = true;
+    NoiseLevels noise;
     std::string start_from;
     int64_t checkpoint_steps = 500, log_steps = 100;
   } training;

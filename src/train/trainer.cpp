@@ -219,7 +219,8 @@ class Trainer {
       const TrainingOutput output =
           model_.forward_train(batch, {.seed = static_cast<uint64_t>(config_.seed),
                                        .cycles = config_.training.cycles,
-                                       .dropout = config_.training.dropout});
+                                       .dropout = config_.training.dropout,
+                                       .noise = config_.training.noise});
       return {training_losses(output, batch, config_.loss), output.cycles};
     } catch (const BadInput& error) {
       fail<BadInput>("{}: {}; {}", where(), error.what(), stopped());

@@ -28,6 +28,8 @@ def atom_site(text):
 
 def test_atoms_are_those_of_the_entry(tiny_run):
     predicted = atom_site((tiny_run / "predicted.cif").read_text())
+    assert len(predicted) == 5 * 602, "five samples, all of them written"
+    predicted = [a for a in predicted if a["pdbx_PDB_model_num"] == "1"]
     entry = gzip.decompress((ROOT / "data/entries/1ubq.cif.gz").read_bytes()).decode()
     truth = [a for a in atom_site(entry) if a["label_comp_id"] != "HOH"]
     keys = ("label_atom_id", "label_comp_id", "label_asym_id", "label_seq_id", "auth_seq_id")
@@ -69,6 +71,16 @@ def test_samples_become_models_and_another_out_leaves_the_summary(megafold, tiny
     ] * 602
     assert len(json.loads((tmp_path / "two.json").read_text())["samples"]) == 2
     assert (tiny_run / "summary.json").read_text() == before
+
+
+def test_samples_are_ranked_by_hands_and_none_is_lost(tiny_run):
+    summary = json.loads((tiny_run / "summary.json").read_text())
+    wrong = [s["wrong_hands"] for s in summary["samples"]]
+    assert wrong == sorted(wrong)
+    assert sorted(s["draw"] for s in summary["samples"]) == [1, 2, 3, 4, 5]
+    # 1ubq: alpha carbons of all but its 6 glycines, and CB of 7 isoleucines and 7 threonines.
+    assert summary["stereocentres"] == 70 + 7 + 7
+    assert summary["wrong_hands"] == wrong[0]
 
 
 @pytest.mark.parametrize(
