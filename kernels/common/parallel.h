@@ -8,6 +8,7 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -20,16 +21,16 @@ void parallel_for(int64_t n, F&& f) {
   for (int64_t i = 0; i < n; ++i) f(i);
 }
 
-/// Threads that a parallel_for may use from here.
-inline int64_t max_threads() {
-  return omp_get_max_threads();
+/// Threads that work on `n` tasks of a parallel_for_threads.
+inline int64_t threads_for(int64_t n) {
+  return std::clamp<int64_t>(n, 1, omp_get_max_threads());
 }
 
-/// Calls f(i, thread) with thread in 0 .. max_threads() - 1: the index of memory that a thread
-/// keeps for itself.
+/// Calls f(i, thread) with thread in 0 .. threads_for(n) - 1: the index of memory that a thread
+/// keeps for itself. (A team of more threads than tasks would number its working ones beyond n.)
 template <class F>
 void parallel_for_threads(int64_t n, F&& f) {
-#pragma omp parallel for schedule(dynamic) if (n > 1)
+#pragma omp parallel for schedule(dynamic) num_threads(static_cast<int>(threads_for(n)))
   for (int64_t i = 0; i < n; ++i) f(i, static_cast<int64_t>(omp_get_thread_num()));
 }
 

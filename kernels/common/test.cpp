@@ -2,19 +2,46 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <bit>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <thread>
 #include <vector>
 
 #include "kernels/common/dispatch.h"
 #include "kernels/common/dispatch_counts.h"
 #include "kernels/common/number.h"
+#include "kernels/common/parallel.h"
 #include "kernels/common/simd.h"
 
 namespace megafold::kernels {
 namespace {
+
+TEST(Parallel, ThreadsAreNumberedBelowTheTasks) {
+  const int before = omp_get_max_threads();
+  omp_set_num_threads(16);
+  for (const int64_t tasks : {1, 2, 3, 5, 15, 40}) {
+    for (int repeat = 0; repeat < 20; ++repeat) {
+      std::vector<std::atomic<int>> calls(16);
+      parallel_for_threads(tasks, [&](int64_t, int64_t thread) {
+        calls.at(static_cast<size_t>(thread))++;
+        std::this_thread::sleep_for(std::chrono::microseconds(50));  // let others have a task
+      });
+      int64_t done = 0;
+      for (int64_t thread = 0; thread < 16; ++thread) {
+        const int own = calls[static_cast<size_t>(thread)];
+        EXPECT_TRUE(own == 0 || thread < threads_for(tasks)) << tasks << ' ' << thread;
+        done += own;
+      }
+      EXPECT_EQ(done, tasks);
+    }
+  }
+  EXPECT_EQ(threads_for(0), 1);
+  omp_set_num_threads(before);
+}
 
 TEST(Number, BFloat16RoundsToNearestEven) {
   EXPECT_EQ(bf16(1.0F + 0x1p-8F).bits, 0x3f80);

@@ -393,10 +393,9 @@ template <class A, class F>
 void with_scratch(const EvoAttentionForward& p, bool backward, int64_t tasks, F&& f) {
   const int64_t elements = Scratch<A>(Carver<A>(nullptr), p, backward).elements;
   const int64_t bytes = round_up(elements * static_cast<int64_t>(sizeof(A)), 4096) + 64;
-  const auto threads = static_cast<int64_t>(max_threads());
   // Not filled: a page is first touched by the thread that uses it.
-  const auto memory = std::make_unique_for_overwrite<std::byte[]>(
-      static_cast<size_t>(bytes * std::min(threads, tasks)));
+  const auto memory =
+      std::make_unique_for_overwrite<std::byte[]>(static_cast<size_t>(bytes * threads_for(tasks)));
   parallel_for_threads(tasks, [&](int64_t task, int64_t thread) {
     auto start = reinterpret_cast<uintptr_t>(memory.get() + thread * bytes);
     start = static_cast<uintptr_t>(round_up(static_cast<int64_t>(start), 64));
