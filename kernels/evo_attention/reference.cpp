@@ -7,26 +7,13 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/common/number.h"
+#include "kernels/common/reference.h"
 #include "kernels/evo_attention/implementations.h"
 
 namespace megafold::kernels {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-double at(const void* data, DType dtype, int64_t i) {
-  return with_type(dtype, [&](auto t) {
-    return static_cast<double>(widen(static_cast<const decltype(t)*>(data)[i]));
-  });
-}
-
-void put(void* data, DType dtype, int64_t i, double value) {
-  with_type(dtype, [&](auto t) {
-    using T = decltype(t);
-    static_cast<T*>(data)[i] = narrow<T>(static_cast<Accumulate<T>>(value));
-  });
-}
 
 /// The D elements of one token.
 std::vector<double> token(const void* data, DType dtype, int64_t start, int64_t head_dim) {
@@ -223,11 +210,6 @@ Reasons backward_reasons(const EvoAttentionBackward& p) {
   Reasons reasons = evo_attention_reasons(p);
   if (p.forward.place != Place::cpu) reasons.emplace_back("the tensors are not on the CPU");
   return reasons;
-}
-
-template <class Params>
-int64_t no_workspace(const Params&) {
-  return 0;
 }
 
 }  // namespace

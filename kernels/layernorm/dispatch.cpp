@@ -1,24 +1,36 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/layernorm/implementations.h"
+#ifdef MEGAFOLD_CUDA
+#include "kernels/layernorm/portable/portable.h"
+#endif
 
 namespace megafold::kernels {
 
 const std::vector<Implementation<LayerNormForward>>& layernorm_forward() {
-  static const std::vector<Implementation<LayerNormForward>> list = {kLayerNormForwardCpu,
-                                                                     kLayerNormForwardReference};
+  static const std::vector<Implementation<LayerNormForward>> list = {
+#ifdef MEGAFOLD_CUDA
+      kLayerNormForwardPortable,
+#endif
+      kLayerNormForwardCpu,
+      kLayerNormForwardReference,
+  };
   return list;
 }
 
 const std::vector<Implementation<LayerNormBackward>>& layernorm_backward() {
-  static const std::vector<Implementation<LayerNormBackward>> list = {kLayerNormBackwardCpu,
-                                                                      kLayerNormBackwardReference};
+  static const std::vector<Implementation<LayerNormBackward>> list = {
+#ifdef MEGAFOLD_CUDA
+      kLayerNormBackwardPortable,
+#endif
+      kLayerNormBackwardCpu,
+      kLayerNormBackwardReference,
+  };
   return list;
 }
 
 Reasons layernorm_reasons(const LayerNormForward& p) {
   Reasons reasons;
-  if (p.place != Place::cpu) reasons.emplace_back("the tensors are not on the CPU");
   if (p.rows < 0) reasons.push_back("rows = " + std::to_string(p.rows) + ", wanted 0 or more");
   if (p.channels < 1)
     reasons.push_back("channels = " + std::to_string(p.channels) + ", wanted 1 or more");

@@ -4,24 +4,11 @@
 // The specification: fp64, one loop an equation. Not for speed.
 #include <cmath>
 
-#include "kernels/common/number.h"
+#include "kernels/common/reference.h"
 #include "kernels/layernorm/implementations.h"
 
 namespace megafold::kernels {
 namespace {
-
-double at(const void* data, DType dtype, int64_t i) {
-  return with_type(dtype, [&](auto t) {
-    return static_cast<double>(widen(static_cast<const decltype(t)*>(data)[i]));
-  });
-}
-
-void put(void* data, DType dtype, int64_t i, double value) {
-  with_type(dtype, [&](auto t) {
-    using T = decltype(t);
-    static_cast<T*>(data)[i] = narrow<T>(static_cast<Accumulate<T>>(value));
-  });
-}
 
 DType statistics_of(DType dtype) {
   return dtype == DType::f64 ? DType::f64 : DType::f32;
@@ -79,11 +66,6 @@ void backward(const LayerNormBackward& p, void*, Stream) {
     if (p.dgamma != nullptr) put(p.dgamma, f.weight_dtype, c, dgamma[c]);
     if (p.dbeta != nullptr) put(p.dbeta, f.weight_dtype, c, dbeta[c]);
   }
-}
-
-template <class Params>
-int64_t no_workspace(const Params&) {
-  return 0;
 }
 
 }  // namespace

@@ -2,10 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/layernorm.h"
 
+#include <c10/core/DeviceGuard.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "kernels/common/dispatch.h"
 #include "kernels/layernorm/layernorm.h"
+#include "ops/launch.h"
 #include "ops/params.h"
 
 namespace megafold::ops {
@@ -31,12 +33,71 @@ kernels::LayerNormForward params_of(const at::Tensor& rows, const at::Tensor& we
   p.weight_dtype = weight.defined() ? dtype_of(weight, "layer_norm: weight")
                    : bias.defined() ? dtype_of(bias, "layer_norm: bias")
                                     : p.dtype;
+  p.place = place_of(rows);
   p.x = rows.data_ptr();
   p.x_row = rows.stride(0);
   p.gamma = data_or_null(weight);
   p.beta = data_or_null(bias);
   return p;
 }
+
+template <class Params>
+void run(const char* name, const std::vector<kernels::Implementation<Params>>& list,
+         const Params& params, const at::Tensor& like) {
+  const c10::DeviceGuard guard(like.device());
+  if (like.numel() > 0) launch(kernels::choose(name, list, params), params, like);
+}
+
+}  // namespace
+
+bool layer_norm_has_kernel(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  kernels::Reasons refused;
+  const auto params = params_of(as_rows(x), weight, bias, 1);
+  if (x.numel() == 0 || kernels::find_implementation(kernels::layernorm_forward(), params, refused))
+    return true;
+  kernels::count_dispatch("layer_norm", "aten", refused);
+  return false;
+}
+
+NormedRows layer_norm_forward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                              double eps) {
+  const at::Tensor rows = as_rows(x);
+  kernels::LayerNormForward p = params_of(rows, weight, bias, eps);
+  const auto statistics =
+      rows.options().dtype(p.dtype == kernels::DType::f64 ? at::kDouble : at::kFloat);
+  NormedRows found = {at::empty(x.sizes(), x.options()), at::empty({p.rows}, statistics),
+                      at::empty({p.rows}, statistics)};
+  p.y = found.y.data_ptr();
+  p.y_row = p.channels;
+  p.mean = found.mean.data_ptr();
+  p.rstd = found.rstd.data_ptr();
+  run("layer_norm", kernels::layernorm_forward(), p, x);
+  return found;
+}
+
+NormGradients layer_norm_backward(const at::Tensor& dy_of_x, const at::Tensor& x,
+                                  const at::Tensor& weight, const at::Tensor& bias,
+                                  const at::Tensor& mean, const at::Tensor& rstd, double eps) {
+  const at::Tensor rows = as_rows(x), dy = as_rows(dy_of_x);
+  kernels::LayerNormBackward p;
+  p.forward = params_of(rows, weight, bias, eps);
+  p.forward.mean = mean.data_ptr();
+  p.forward.rstd = rstd.data_ptr();
+  NormGradients found;
+  found.x = at::empty(x.sizes(), x.options());
+  if (weight.defined()) found.weight = at::zeros_like(weight);
+  if (bias.defined()) found.bias = at::zeros_like(bias);
+  p.dy = dy.data_ptr();
+  p.dy_row = dy.stride(0);
+  p.dx = found.x.data_ptr();
+  p.dx_row = p.forward.channels;
+  p.dgamma = data_or_null(found.weight);
+  p.dbeta = data_or_null(found.bias);
+  run("layer_norm backward", kernels::layernorm_backward(), p, x);
+  return found;
+}
+
+namespace {
 
 struct LayerNorm : torch::autograd::Function<LayerNorm> {
   // Undefined tensors must come as empty optionals: LibTorch asks every tensor argument for its
@@ -46,42 +107,18 @@ struct LayerNorm : torch::autograd::Function<LayerNorm> {
                             const std::optional<at::Tensor>& maybe_bias, double eps) {
     const at::Tensor weight = maybe_weight.value_or(at::Tensor());
     const at::Tensor bias = maybe_bias.value_or(at::Tensor());
-    const at::Tensor rows = as_rows(x);
-    kernels::LayerNormForward p = params_of(rows, weight, bias, eps);
-    const auto statistics =
-        rows.options().dtype(p.dtype == kernels::DType::f64 ? at::kDouble : at::kFloat);
-    const at::Tensor y = at::empty(x.sizes(), x.options());
-    const at::Tensor mean = at::empty({p.rows}, statistics), rstd = at::empty({p.rows}, statistics);
-    p.y = y.data_ptr();
-    p.y_row = p.channels;
-    p.mean = mean.data_ptr();
-    p.rstd = rstd.data_ptr();
-    if (p.rows > 0) kernels::run_on_cpu("layer_norm", kernels::layernorm_forward(), p);
-    context->save_for_backward({x, weight, bias, mean, rstd});
+    const NormedRows found = layer_norm_forward(x, weight, bias, eps);
+    context->save_for_backward({x, weight, bias, found.mean, found.rstd});
     context->saved_data["eps"] = eps;
-    return y;
+    return found.y;
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor &x = saved[0], &weight = saved[1], &bias = saved[2];
-    const at::Tensor rows = as_rows(x), dy = as_rows(gradients[0]);
-    kernels::LayerNormBackward p;
-    p.forward = params_of(rows, weight, bias, context->saved_data["eps"].toDouble());
-    p.forward.mean = saved[3].data_ptr();
-    p.forward.rstd = saved[4].data_ptr();
-    const at::Tensor dx = at::empty(x.sizes(), x.options());
-    at::Tensor dweight, dbias;
-    if (weight.defined()) dweight = at::zeros_like(weight);
-    if (bias.defined()) dbias = at::zeros_like(bias);
-    p.dy = dy.data_ptr();
-    p.dy_row = dy.stride(0);
-    p.dx = dx.data_ptr();
-    p.dx_row = p.forward.channels;
-    p.dgamma = data_or_null(dweight);
-    p.dbeta = data_or_null(dbias);
-    if (p.forward.rows > 0) kernels::run_on_cpu("layer_norm", kernels::layernorm_backward(), p);
-    return {dx, dweight, dbias, Variable()};
+    const NormGradients found =
+        layer_norm_backward(gradients[0], saved[0], saved[1], saved[2], saved[3], saved[4],
+                            context->saved_data["eps"].toDouble());
+    return {found.x, found.weight, found.bias, Variable()};
   }
 };
 
@@ -108,8 +145,7 @@ void check(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                       double eps) {
   check(x, weight, bias);
-  if (!x.is_cpu()) {  // The GPU's own kernel is an issue of its own; ATen's is used there until
-                      // then.
+  if (!layer_norm_has_kernel(x, weight, bias)) {
     const at::IntArrayRef shape(x.sizes().end() - 1, 1);
     const auto as_x = [&](const at::Tensor& t) { return t.defined() ? t.to(x.scalar_type()) : t; };
     return at::layer_norm(x, shape, as_x(weight), as_x(bias), eps);

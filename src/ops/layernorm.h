@@ -15,4 +15,23 @@ namespace megafold::ops {
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                       double eps = 1e-5);
 
+// ---- below autograd, for nodes that hold more than the norm; nothing is checked here ----
+
+/// Whether a kernel takes the call; where none does (f64 or wide rows on a GPU) that is counted,
+/// and ATen's layer_norm is what to call.
+bool layer_norm_has_kernel(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+
+struct NormedRows {
+  at::Tensor y, mean, rstd;  // as x; [M] in fp32 (fp64 for fp64)
+};
+NormedRows layer_norm_forward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                              double eps);
+
+struct NormGradients {
+  at::Tensor x, weight, bias;  // the latter two undefined where the argument is
+};
+NormGradients layer_norm_backward(const at::Tensor& dy, const at::Tensor& x,
+                                  const at::Tensor& weight, const at::Tensor& bias,
+                                  const at::Tensor& mean, const at::Tensor& rstd, double eps);
+
 }  // namespace megafold::ops

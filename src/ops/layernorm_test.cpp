@@ -63,6 +63,67 @@ TEST(LayerNorm, EqualsAtenInDoubleAndIsNoWorseInBfloat16) {
   }
 }
 
+TEST(LayerNorm, GivesTheGradientsThatAreWantedWhicheverParametersThereAre) {
+  at::manual_seed(2);
+  const at::Tensor x = at::randn({6, 8}, at::kDouble), dy = at::randn({6, 8}, at::kDouble);
+  for (int bits = 0; bits < 16; ++bits) {
+    const auto parameter = [&](int there, int wanted) {
+      if ((bits & there) == 0) return at::Tensor();
+      return at::randn({8}, at::kDouble).requires_grad_((bits & wanted) != 0);
+    };
+    const at::Tensor weight = parameter(1, 2), bias = parameter(4, 8);
+    const auto gradients = [&](auto&& f) {
+      const at::Tensor leaf = x.clone().requires_grad_(true);
+      for (const auto& t : {weight, bias}) {
+        if (t.defined()) t.mutable_grad() = at::Tensor();
+      }
+      f(leaf, weight, bias).backward(dy);
+      return std::vector<at::Tensor>{leaf.grad(), weight.defined() ? weight.grad() : weight,
+                                     bias.defined() ? bias.grad() : bias};
+    };
+    const auto got = gradients(
+        [](const auto& a, const auto& w, const auto& b) { return ops::layer_norm(a, w, b); });
+    const auto want = gradients([](const auto& a, const auto& w, const auto& b) {
+      return at::layer_norm(a, {8}, w, b, 1e-5);
+    });
+    for (size_t i = 0; i < got.size(); ++i) {
+      ASSERT_EQ(got[i].defined(), want[i].defined()) << bits << ' ' << i;
+      EXPECT_LE(relative(got[i], want[i]), 1e-14) << bits << ' ' << i;
+    }
+  }
+}
+
+TEST(LayerNorm, OnAGpuIsNoWorseThanAten) {
+  if (!at::globalContext().hasCUDA()) GTEST_SKIP() << "no GPU";
+  at::manual_seed(3);
+  for (const int64_t channels : {7, 64, 128, 384, 768, 1000, 1536}) {
+    for (const auto type : {at::kBFloat16, at::kHalf, at::kFloat, at::kDouble}) {
+      const auto draw = [&](at::IntArrayRef shape) {
+        return at::randn(shape, at::TensorOptions(at::kDouble).device(at::kCUDA)).to(type);
+      };
+      const at::Tensor x = draw({2, 1501, channels}) * 2 + 1, dy = draw({2, 1501, channels});
+      const at::Tensor weight = draw({channels}), bias = draw({channels});
+      const auto ours = [](const auto& a, const auto& w, const auto& b) {
+        return ops::layer_norm(a, w, b);
+      };
+      const auto aten = [&](const auto& a, const auto& w, const auto& b) {
+        return at::layer_norm(a, {channels}, w, b, 1e-5);
+      };
+      const auto wide = [](const at::Tensor& t) { return t.to(at::kDouble); };
+      const Result want = run(aten, wide(x), wide(weight), wide(bias), wide(dy));
+      const Result known = run(aten, x, weight, bias, dy), got = run(ours, x, weight, bias, dy);
+      const Result again = run(ours, x, weight, bias, dy);
+      const double unit = type == at::kDouble ? 1e-14 : type == at::kFloat ? 3e-7 : 1e-5;
+      for (const auto member : {&Result::y, &Result::dx, &Result::dweight, &Result::dbias}) {
+        EXPECT_LE(relative(got.*member, want.*member),
+                  1.02 * relative(known.*member, want.*member) + unit)
+            << channels << ' ' << c10::toString(type);
+        EXPECT_TRUE((got.*member).equal(again.*member)) << channels << ' ' << c10::toString(type);
+      }
+    }
+  }
+}
+
 TEST(LayerNorm, TakesStridedAndEmptyTensors) {
   const at::Tensor wide = at::randn({4, 6, 32}, at::kDouble);
   for (const at::Tensor& x : {wide.transpose(0, 1), wide.slice(2, 3, 19), wide.slice(0, 0, 0)}) {
