@@ -7,59 +7,19 @@
 // Built twice: _cpu.so defines the operators and runs them on the CPU; _cuda.so (MEGAFOLD_CUDA)
 // adds the GPU and needs libtorch_cuda. Autograd, shapes for the compiler and the fall-back by
 // torch's own operators are in python/megafold/ops.py: the stable ABI has no place for them.
-#define TORCH_TARGET_VERSION 0x020a000000000000ULL
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/core/ScalarType.h>
-#ifdef MEGAFOLD_CUDA
-#include <torch/csrc/inductor/aoti_torch/c/shim.h>
-#include <torch/csrc/stable/accelerator.h>
-#endif
-
-#include <optional>
-#include <string>
-#include <tuple>
-
+#include "common.h"
 #include "kernels/common/dispatch.h"
 #include "ops/evo_attention_arguments.h"
 
 namespace {
 
+using namespace megafold::python;
 namespace kernels = megafold::kernels;
 using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
+
 using Arguments = megafold::ops::EvoAttentionArguments<Tensor>;
-using Maybe = std::optional<Tensor>;
 using Forward = std::tuple<Tensor, Tensor>;
 using Backward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
-
-#ifdef MEGAFOLD_CUDA
-constexpr kernels::Place kPlace = kernels::Place::gpu;
-#else
-constexpr kernels::Place kPlace = kernels::Place::cpu;
-#endif
-
-kernels::DType dtype_of(const Tensor& t, const char* name) {
-  switch (t.scalar_type()) {
-    case ScalarType::Half:
-      return kernels::DType::f16;
-    case ScalarType::BFloat16:
-      return kernels::DType::bf16;
-    case ScalarType::Float:
-      return kernels::DType::f32;
-    case ScalarType::Double:
-      return kernels::DType::f64;
-    default:
-      STD_TORCH_CHECK(false, name, " is none of float64, float32, bfloat16, float16");
-  }
-}
-
-std::string shape_of(const Tensor& t) {
-  std::string text = "[";
-  for (int64_t i = 0; i < t.dim(); ++i) text += (i > 0 ? ", " : "") + std::to_string(t.size(i));
-  return text + "]";
-}
 
 /// D contiguous, as the kernels read it.
 Tensor readable(const Tensor& t) {
@@ -131,16 +91,6 @@ Tensor fresh(const Tensor& like, const Tensor& device_of) {
   return torch::stable::new_empty(like, like.sizes());
 }
 
-kernels::Stream current_stream([[maybe_unused]] const Tensor& t) {
-#ifdef MEGAFOLD_CUDA
-  void* stream = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(t.get_device_index(), &stream));
-  return stream;
-#else
-  return nullptr;
-#endif
-}
-
 /// Runs the kernel on every launch; false where none takes the call, counted as "torch".
 template <class Params, class MakeParams>
 bool run(const char* name, const std::vector<kernels::Implementation<Params>>& list,
@@ -152,12 +102,7 @@ bool run(const char* name, const std::vector<kernels::Implementation<Params>>& l
   const auto* const found = kernels::find_implementation(list, make_params(0), refused);
   kernels::count_dispatch(name, found != nullptr ? found->name : "torch", refused);
   if (found == nullptr) return false;
-  for (int64_t i = 0; i < a.launches(); ++i) {
-    const Params params = make_params(i);
-    const Tensor workspace = torch::stable::new_empty(
-        a.q, std::vector<int64_t>{found->workspace_bytes(params)}, ScalarType::Byte);
-    found->launch(params, workspace.data_ptr(), current_stream(a.q));
-  }
+  for (int64_t i = 0; i < a.launches(); ++i) launch(*found, make_params(i), a.q);
   return true;
 }
 
@@ -167,20 +112,29 @@ void call_fallback(const char* name, std::array<StableIValue, kArguments>& stack
   TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(name, "", stack.data(), TORCH_ABI_VERSION));
 }
 
-Forward forward(const Arguments& a) {
+/// lse's shape: [B, R, H, Nq], in windows [B, W, R, H, queries of a window].
+std::vector<int64_t> lse_shape(const Arguments& a) {
+  const int64_t b = a.q.size(0), r = a.q.size(1), n = a.q.size(2), h = a.q.size(3);
+  if (!a.windows()) return {b, r, h, n};
+  return {b, n / a.window_queries, r, h, a.window_queries};
+}
+
+Maybe maybe(const Tensor& t) {
+  return t.defined() ? Maybe(t) : Maybe();
+}
+
+void copy_into(Tensor to, const Tensor& from) {
+  if (to.defined()) torch::stable::copy_(to, from);
+}
+
+/// Writes out (q's shape, D contiguous) and lse (contiguous).
+void forward_into(const Arguments& a, const Tensor& out, const Tensor& lse) {
   using torch::stable::detail::from;
   using torch::stable::detail::to;
-  const Tensor out = fresh(a.q, a.q);
-  const int64_t b = a.q.size(0), r = a.q.size(1), n = a.q.size(2), h = a.q.size(3);
-  const std::vector<int64_t> shape =
-      a.windows() ? std::vector<int64_t>{b, n / a.window_queries, r, h, a.window_queries}
-                  : std::vector<int64_t>{b, r, h, n};
-  const Tensor lse = torch::stable::new_empty(a.q, shape, ScalarType::Float);
   if (out.numel() == 0 || run(a.name(), kernels::evo_attention_forward(), a,
                               [&](int64_t i) { return a.forward(out, lse, i); })) {
-    return {out, lse};
+    return;
   }
-  const auto maybe = [](const Tensor& t) { return t.defined() ? Maybe(t) : Maybe(); };
   std::array<StableIValue, 10> stack = {from(a.q),
                                         from(a.k),
                                         from(a.v),
@@ -192,40 +146,75 @@ Forward forward(const Arguments& a) {
                                         from(a.window_queries),
                                         from(a.window_keys)};
   call_fallback("megafold::attention_by_torch", stack);
-  return {to<Tensor>(stack[0]), to<Tensor>(stack[1])};
+  copy_into(out, to<Tensor>(stack[0]));
+  copy_into(lse, to<Tensor>(stack[1]));
+}
+
+/// Writes the gradients (shapes of q, k, v, gate with D contiguous; dbias contiguous); an undefined
+/// dbias or dgate is not wanted.
+void backward_into(const Arguments& a, const Tensor& dout, const Tensor& out, const Tensor& lse,
+                   const Tensor& dq, const Tensor& dk, const Tensor& dv, const Tensor& dbias,
+                   const Tensor& dgate) {
+  using torch::stable::detail::from;
+  using torch::stable::detail::to;
+  if (dq.numel() == 0) {
+    for (Tensor t : {dk, dv, dbias}) {
+      if (t.defined()) torch::stable::zero_(t);
+    }
+    return;
+  }
+  const Tensor read = readable(dout);
+  if (run(a.backward_name(), kernels::evo_attention_backward(), a,
+          [&](int64_t i) { return a.backward(out, lse, read, dq, dk, dv, dbias, dgate, i); })) {
+    return;
+  }
+  std::array<StableIValue, 13> stack = {from(read),
+                                        from(a.q),
+                                        from(a.k),
+                                        from(a.v),
+                                        from(maybe(a.bias)),
+                                        from(maybe(a.mask)),
+                                        from(maybe(a.gate)),
+                                        from(maybe(a.first_key)),
+                                        from(a.scale),
+                                        from(a.window_queries),
+                                        from(a.window_keys),
+                                        from(dbias.defined()),
+                                        from(dgate.defined())};
+  call_fallback("megafold::attention_by_torch_backward", stack);
+  const std::array<Tensor, 5> results = {dq, dk, dv, dbias, dgate};
+  for (size_t i = 0; i < results.size(); ++i) {
+    const Tensor found = to<Tensor>(stack[i]);
+    copy_into(results[i], found);
+  }
+}
+
+Forward forward(const Arguments& a) {
+  const Tensor out = fresh(a.q, a.q);
+  const Tensor lse = torch::stable::new_empty(a.q, lse_shape(a), ScalarType::Float);
+  forward_into(a, out, lse);
+  return {out, lse};
 }
 
 Backward backward(const Arguments& a, const Tensor& dout, const Tensor& out, const Tensor& lse,
                   bool needs_bias, bool needs_gate) {
-  using torch::stable::detail::from;
-  using torch::stable::detail::to;
-  const Tensor none;
-  const bool with_bias = needs_bias && a.bias.defined(), with_gate = needs_gate && a.gate.defined();
   const Tensor dq = fresh(a.q, a.q), dk = fresh(a.k, a.q), dv = fresh(a.v, a.q);
-  const Tensor dbias = fresh(with_bias ? a.bias : none, a.q);
-  const Tensor dgate = fresh(with_gate ? a.gate : none, a.q);
-  if (dq.numel() == 0) {
-    for (const Tensor& t : {dk, dv, dbias}) torch::stable::zero_(const_cast<Tensor&>(t));
-    return {dq, dk, dv, dbias, dgate};
-  }
-  const Tensor read = readable(dout);
-  if (run(a.backward_name(), kernels::evo_attention_backward(), a, [&](int64_t i) {
-        return a.backward(out, lse, read, dq, dk, dv, with_bias ? dbias : none,
-                          with_gate ? dgate : none, i);
-      })) {
-    return {dq, dk, dv, dbias, dgate};
-  }
-  const auto maybe = [](const Tensor& t) { return t.defined() ? Maybe(t) : Maybe(); };
-  std::array<StableIValue, 13> stack = {from(read),          from(a.q),
-                                        from(a.k),           from(a.v),
-                                        from(maybe(a.bias)), from(maybe(a.mask)),
-                                        from(maybe(a.gate)), from(maybe(a.first_key)),
-                                        from(a.scale),       from(a.window_queries),
-                                        from(a.window_keys), from(with_bias),
-                                        from(with_gate)};
-  call_fallback("megafold::attention_by_torch_backward", stack);
-  return {to<Tensor>(stack[0]), to<Tensor>(stack[1]), to<Tensor>(stack[2]), to<Tensor>(stack[3]),
-          to<Tensor>(stack[4])};
+  Tensor dbias, dgate;
+  if (needs_bias && a.bias.defined()) dbias = fresh(a.bias, a.q);
+  if (needs_gate && a.gate.defined()) dgate = fresh(a.gate, a.q);
+  backward_into(a, dout, out, lse, dq, dk, dv, dbias, dgate);
+  return {dq, dk, dv, dbias.defined() ? dbias : fresh(dbias, a.q),
+          dgate.defined() ? dgate : fresh(dgate, a.q)};
+}
+
+/// What a caller gives to be written must be as the kernels write it.
+void expect_written(const char* name, const Tensor& t, const Tensor& like) {
+  bool same = t.dim() == like.dim() && t.scalar_type() == like.scalar_type() &&
+              t.get_device_index() == like.get_device_index() && t.is_cuda() == like.is_cuda();
+  for (int64_t i = 0; same && i < t.dim(); ++i) same = t.size(i) == like.size(i);
+  STD_TORCH_CHECK(same && (t.stride(t.dim() - 1) == 1 || t.size(t.dim() - 1) == 1), name,
+                  " has the shape ", shape_of(t), "; its argument's shape ", shape_of(like),
+                  ", dtype and device, and a contiguous last axis are needed");
 }
 
 Forward evo_attention(Tensor q, Tensor k, Tensor v, Maybe bias, Maybe mask, Maybe gate,
@@ -238,6 +227,31 @@ Backward evo_attention_backward(Tensor dout, Tensor q, Tensor k, Tensor v, Maybe
                                 bool needs_gate) {
   return backward(arguments(q, k, v, bias, mask, gate, {}, scale, 0, 0), dout, out, lse, needs_bias,
                   needs_gate);
+}
+
+void evo_attention_out(Tensor q, Tensor k, Tensor v, Maybe bias, Maybe mask, Maybe gate,
+                       double scale, Tensor out, Tensor lse) {
+  const Arguments a = arguments(q, k, v, bias, mask, gate, {}, scale, 0, 0);
+  expect_written("out", out, q);
+  STD_TORCH_CHECK(lse.is_contiguous() && lse.scalar_type() == ScalarType::Float &&
+                      lse.numel() == q.size(0) * q.size(1) * q.size(2) * q.size(3) &&
+                      lse.is_cuda() == q.is_cuda(),
+                  "lse must be float32 [B, R, H, Nq], contiguous");
+  forward_into(a, out, lse);
+}
+
+void evo_attention_backward_out(Tensor dout, Tensor q, Tensor k, Tensor v, Maybe bias, Maybe mask,
+                                Maybe gate, Tensor out, Tensor lse, double scale, Tensor dq,
+                                Tensor dk, Tensor dv, Maybe dbias, Maybe dgate) {
+  const Arguments a = arguments(q, k, v, bias, mask, gate, {}, scale, 0, 0);
+  expect_written("dq", dq, q);
+  expect_written("dk", dk, k);
+  expect_written("dv", dv, v);
+  STD_TORCH_CHECK(!dbias || (bias && dbias->is_contiguous()), "dbias must be contiguous");
+  if (dbias) expect_written("dbias", *dbias, *bias);
+  STD_TORCH_CHECK(!dgate || gate, "dgate without a gate");
+  if (dgate) expect_written("dgate", *dgate, *gate);
+  backward_into(a, dout, out, lse, dq, dk, dv, dbias.value_or(Tensor()), dgate.value_or(Tensor()));
 }
 
 Forward atom_attention(Tensor q, Tensor k, Tensor v, Maybe bias, Maybe mask, Maybe gate,
@@ -276,6 +290,15 @@ STABLE_TORCH_LIBRARY(megafold, m) {
       "evo_attention_backward(Tensor dout, Tensor q, Tensor k, Tensor v, Tensor? bias, Tensor? "
       "mask, Tensor? gate, Tensor out, Tensor lse, float scale, bool needs_bias, bool needs_gate) "
       "-> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+  // The same into given tensors of any strides: gradients then lie side by side, as the
+  // projection's.
+  m.def(
+      "evo_attention_out(Tensor q, Tensor k, Tensor v, Tensor? bias, Tensor? mask, Tensor? gate, "
+      "float scale, Tensor(a!) out, Tensor(b!) lse) -> ()");
+  m.def(
+      "evo_attention_backward_out(Tensor dout, Tensor q, Tensor k, Tensor v, Tensor? bias, Tensor? "
+      "mask, Tensor? gate, Tensor out, Tensor lse, float scale, Tensor(a!) dq, Tensor(b!) dk, "
+      "Tensor(c!) dv, Tensor(d!)? dbias, Tensor(e!)? dgate) -> ()");
   m.def(
       "atom_attention(Tensor q, Tensor k, Tensor v, Tensor? bias, Tensor? mask, Tensor? gate, "
       "Tensor? first_key, float scale, int window_queries, int window_keys) -> (Tensor, Tensor)");
@@ -293,6 +316,8 @@ STABLE_TORCH_LIBRARY(megafold, m) {
 STABLE_TORCH_LIBRARY_IMPL(megafold, MEGAFOLD_KEY, m) {
   m.impl("evo_attention", TORCH_BOX(&evo_attention));
   m.impl("evo_attention_backward", TORCH_BOX(&evo_attention_backward));
+  m.impl("evo_attention_out", TORCH_BOX(&evo_attention_out));
+  m.impl("evo_attention_backward_out", TORCH_BOX(&evo_attention_backward_out));
   m.impl("atom_attention", TORCH_BOX(&atom_attention));
   m.impl("atom_attention_backward", TORCH_BOX(&atom_attention_backward));
 }

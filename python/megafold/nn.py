@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from megafold import ops
+from megafold import _triangle  # noqa: F401  (defines the operator)
 
 __all__ = ["TriangleAttention"]
 
@@ -24,12 +24,15 @@ class TriangleAttention(nn.Module):
         transposed_bias: for the ending node, the bias as the supplement writes it, b_ki: projected
             from the transposed pair representation. False: b_ik, as the released code and
             OpenFold 3's pair block have it. Without effect on the starting node.
-        dropout: probability of dropping an element of the update, drawn once for all rows (for the
-            ending node: all columns); only in training and only with `residual`.
+        dropout: probability of dropping an element of the update, drawn once a channel for all rows
+            (for the ending node: all columns); only in training and only with `residual`.
 
     Shape:
         z [B, N, N, C] or [N, N, C]; mask likewise without C, bool or 0/1, True: the pair exists.
         Returns z's shape: the update, or z + update with `residual=True`.
+
+    One autograd node that keeps z and nothing else for the backward (_triangle.py). Under
+    torch.autocast the norm runs in z's dtype and what follows in autocast's.
 
     The parameters are `norm`, `projection` (q, k, v, gate: [4 H D, C]), `bias` [H, C] and `out`
     [C, H D], none but the norm with biases.
@@ -69,24 +72,20 @@ class TriangleAttention(nn.Module):
             return self(z[None], None if mask is None else mask[None], residual=residual)[0]
         if z.dim() != 4 or z.shape[1] != z.shape[2]:
             raise ValueError(f"TriangleAttention: z is {list(z.shape)}, but [B, N, N, C] is needed")
-        x = self.norm(z)
-        # Nothing is transposed in memory: the ending node reads its rows with other strides.
-        q, k, v, gate = self.projection(x).unflatten(-1, (4, self.heads, -1)).unbind(3)
-        bias = self.bias(x).permute(0, 3, 1, 2)
-        if self.ending:
-            q, k, v, gate = (t.transpose(1, 2) for t in (q, k, v, gate))
-            bias = bias.transpose(2, 3) if self.transposed_bias else bias
-            mask = None if mask is None else mask.transpose(1, 2)
-        mask = None if mask is None else mask.bool()
-        update = self.out(ops.evo_attention(q, k, v, bias, mask, gate).flatten(-2))
-        if self.ending:
-            update = update.transpose(1, 2)
-        if not residual:
-            return update
-        if self.training and self.dropout > 0:
-            shape = (
-                (z.shape[0], z.shape[1], 1, 1) if self.ending else (z.shape[0], 1, z.shape[2], 1)
-            )
-            keep = torch.empty(shape, dtype=z.dtype, device=z.device)
-            update = update * keep.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
-        return z + update
+        keep = None
+        if residual and self.training and self.dropout > 0:
+            b, n, _, c = z.shape
+            keep = z.new_empty((b, n, 1, c) if self.ending else (b, 1, n, c), dtype=self._dtype(z))
+            keep.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
+        weights = (w.weight.to(self._dtype(z)) for w in (self.projection, self.bias, self.out))
+        return torch.ops.megafold.triangle_attention(
+            z.contiguous(), self.norm.weight.to(z.dtype), self.norm.bias.to(z.dtype), *weights,
+            None if mask is None else mask.bool(), keep, self.heads, self.ending,
+            self.transposed_bias, residual, self.norm.eps,
+        )  # fmt: skip
+
+    @staticmethod
+    def _dtype(z: Tensor) -> torch.dtype:
+        """Of everything behind the norm: z's, or that of torch.autocast."""
+        kind = z.device.type
+        return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else z.dtype

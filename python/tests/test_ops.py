@@ -3,6 +3,7 @@
 """The operators of the installed package: numbers, gradients, what torch asks of an operator, and
 what users see when they are wrong. With a GPU, all of it there too."""
 
+import os
 import subprocess
 import sys
 
@@ -270,6 +271,33 @@ def test_two_runs_give_the_same_bits(device):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_results_go_where_the_caller_wants_them(device):
+    """The _out operators write gradients side by side, as a projection's, and in any strides."""
+    dtype = torch.float64 if device == "cpu" else torch.bfloat16
+    d = 32
+    z = torch.randn(1, 9, 9, 4, 2, d, dtype=dtype, device=device)
+    q, k, v, gate = (t.transpose(1, 2) for t in z.unbind(3))
+    bias = torch.randn(1, 2, 9, 9, dtype=dtype, device=device)
+    mask = torch.rand(1, 9, 9, device=device) > 0.3
+    out, lse = torch.ops.megafold.evo_attention(q, k, v, bias, mask, gate, 0.25)
+    into = torch.full((1, 9, 9, 2, d), torch.nan, dtype=dtype, device=device).transpose(1, 2)
+    lse_into = torch.full_like(lse, torch.nan)
+    torch.ops.megafold.evo_attention_out(q, k, v, bias, mask, gate, 0.25, into, lse_into)
+    assert torch.equal(into, out) and torch.equal(lse_into, lse)
+    dout = torch.randn_like(out)
+    arguments = (dout, q, k, v, bias, mask, gate, out, lse, 0.25)
+    wanted = torch.ops.megafold.evo_attention_backward(*arguments, True, True)
+    side_by_side = torch.full_like(z, torch.nan)
+    dq, dk, dv, dgate = (t.transpose(1, 2) for t in side_by_side.unbind(3))
+    dbias = torch.full_like(bias, torch.nan)
+    torch.ops.megafold.evo_attention_backward_out(*arguments, dq, dk, dv, dbias, dgate)
+    for got, want in zip((dq, dk, dv, dbias, dgate), wanted):
+        assert torch.equal(got, want)
+    with pytest.raises(RuntimeError, match="dq has the shape"):
+        torch.ops.megafold.evo_attention_backward_out(*arguments, dq[:, :8], dk, dv, dbias, dgate)
+
+
 def test_any_strides():
     z = torch.randn(1, 6, 6, 4, 2, 8, dtype=torch.float64)
     q, k, v, gate = (t.transpose(1, 2) for t in z.unbind(3))
@@ -363,6 +391,8 @@ def test_the_fall_back_computes_the_same():
 def test_imports_without_gpu_and_compiler():
     code = "import megafold; print(megafold.has_cuda(), megafold.dispatch_report())"
     environment = {"CUDA_VISIBLE_DEVICES": "", "PATH": "/nonexistent"}
+    if "PYTHONPATH" in os.environ:  # where the package is not installed but only lies somewhere
+        environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
     result = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True
     )

@@ -12,6 +12,7 @@
 #include "kernels/common/dispatch.h"
 #include "ops/evo_attention_arguments.h"
 #include "ops/evo_attention_composition.h"
+#include "ops/evo_attention_into.h"
 #include "ops/launch.h"
 #include "ops/params.h"
 
@@ -50,6 +51,59 @@ bool run(const char* name, const std::vector<kernels::Implementation<Params>>& l
   return true;
 }
 
+}  // namespace
+
+bool evo_attention_into(Arguments a, const at::Tensor& out, const at::Tensor& lse) {
+  a = with_types(std::move(a));
+  const c10::DeviceGuard guard(a.q.device());
+  if (a.q.numel() == 0 || run(a.name(), kernels::evo_attention_forward(), a,
+                              [&](int64_t i) { return a.forward(out, lse, i); })) {
+    return true;
+  }
+  out.copy_(composition(a));
+  return false;
+}
+
+void evo_attention_backward_into(Arguments a, bool by_kernel, const at::Tensor& dout,
+                                 const at::Tensor& out, const at::Tensor& lse, const at::Tensor& dq,
+                                 const at::Tensor& dk, const at::Tensor& dv,
+                                 const at::Tensor& dbias, const at::Tensor& dgate) {
+  a = with_types(std::move(a));
+  const c10::DeviceGuard guard(a.q.device());
+  if (a.q.numel() == 0) {
+    for (const auto& t : {dq, dk, dv, dbias, dgate}) {
+      if (t.defined()) t.zero_();
+    }
+    return;
+  }
+  const at::Tensor read = dout.stride(-1) != 1 && dout.size(-1) > 1 ? dout.contiguous() : dout;
+  if (by_kernel && run(a.backward_name(), kernels::evo_attention_backward(), a, [&](int64_t i) {
+        return a.backward(out, lse, read, dq, dk, dv, dbias, dgate, i);
+      })) {
+    return;
+  }
+  // By ATen: the composition once more, this time recorded.
+  const at::AutoGradMode record(true);
+  variable_list inputs;
+  std::vector<at::Tensor> results;
+  const auto leaf = [&](at::Tensor& t, const at::Tensor& result) {
+    if (!result.defined()) return;
+    t = t.detach().requires_grad_(true);
+    inputs.push_back(t);
+    results.push_back(result);
+  };
+  leaf(a.q, dq);
+  leaf(a.k, dk);
+  leaf(a.v, dv);
+  leaf(a.bias, dbias);
+  leaf(a.gate, dgate);
+  const variable_list found = torch::autograd::grad({composition(a)}, inputs, {read});
+  const at::NoGradGuard off;
+  for (size_t i = 0; i < found.size(); ++i) results[i].copy_(found[i]);
+}
+
+namespace {
+
 struct EvoAttention : torch::autograd::Function<EvoAttention> {
   // Undefined tensors must come as empty optionals: LibTorch asks every tensor argument for its
   // device.
@@ -60,17 +114,21 @@ struct EvoAttention : torch::autograd::Function<EvoAttention> {
                             const Maybe& gate, const Maybe& first_key, double scale,
                             int64_t window_queries, int64_t window_keys) {
     const auto or_undefined = [](const Maybe& t) { return t.value_or(at::Tensor()); };
-    const Arguments a =
-        with_types({q, k, v, or_undefined(bias), or_undefined(mask), or_undefined(gate),
-                    or_undefined(first_key), scale, window_queries, window_keys});
-    const c10::DeviceGuard guard(q.device());
-    at::Tensor out = at::empty(q.sizes(), q.options());
+    const Arguments a = {q,
+                         k,
+                         v,
+                         or_undefined(bias),
+                         or_undefined(mask),
+                         or_undefined(gate),
+                         or_undefined(first_key),
+                         scale,
+                         window_queries,
+                         window_keys};
+    const at::Tensor out = at::empty(q.sizes(), q.options());
     // [B, R, H, Nq], or [B, W, R, H, queries of a window].
     const at::Tensor lse =
         at::empty({q.size(0) * q.size(1) * q.size(2) * q.size(3)}, q.options().dtype(at::kFloat));
-    const bool kernel = q.numel() == 0 || run(a.name(), kernels::evo_attention_forward(), a,
-                                              [&](int64_t i) { return a.forward(out, lse, i); });
-    if (!kernel) out = composition(a);
+    const bool kernel = evo_attention_into(a, out, lse);
     context->save_for_backward({q, k, v, a.bias, a.mask, a.gate, a.first_key, out, lse});
     context->saved_data["scale"] = scale;
     context->saved_data["windows"] = c10::List<int64_t>({window_queries, window_keys});
@@ -84,13 +142,9 @@ struct EvoAttention : torch::autograd::Function<EvoAttention> {
     }
     const variable_list saved = context->get_saved_variables();
     const auto windows = context->saved_data["windows"].toIntVector();
-    const Arguments a =
-        with_types({saved[0], saved[1], saved[2], saved[3], saved[4], saved[5], saved[6],
-                    context->saved_data["scale"].toDouble(), windows[0], windows[1]});
-    const at::Tensor &out = saved[7], &lse = saved[8];
-    const c10::DeviceGuard guard(a.q.device());
-    at::Tensor dout = gradients[0];
-    if (dout.stride(-1) != 1 && dout.size(-1) > 1) dout = dout.contiguous();
+    const Arguments a = {saved[0],   saved[1],  saved[2], saved[3],
+                         saved[4],   saved[5],  saved[6], context->saved_data["scale"].toDouble(),
+                         windows[0], windows[1]};
 
     // LibTorch numbers the arguments that were defined.
     size_t edge = 3;
@@ -104,42 +158,9 @@ struct EvoAttention : torch::autograd::Function<EvoAttention> {
     at::Tensor dbias, dgate;
     if (bias_edge) dbias = at::empty(a.bias.sizes(), a.bias.options());
     if (gate_edge) dgate = at::empty(a.gate.sizes(), a.gate.options());
-    const auto make_params = [&](int64_t i) {
-      return a.backward(out, lse, dout, dq, dk, dv, dbias, dgate, i);
-    };
-    if (a.q.numel() == 0) {
-      for (const auto& t : {dq, dk, dv, dbias, dgate}) {
-        if (t.defined()) t.zero_();
-      }
-      return {dq, dk, dv, dbias, {}, dgate, {}, {}, {}, {}};
-    }
-    if (context->saved_data["kernel"].toBool() &&
-        run(a.backward_name(), kernels::evo_attention_backward(), a, make_params)) {
-      return {dq, dk, dv, dbias, {}, dgate, {}, {}, {}, {}};
-    }
-    return recompute(a, dout, bias_edge, gate_edge);
-  }
-
-  /// The backward by ATen: the composition once more, this time recorded.
-  static variable_list recompute(const Arguments& a, const at::Tensor& dout, bool bias_edge,
-                                 bool gate_edge) {
-    const at::AutoGradMode record(true);
-    Arguments leaves = a;
-    variable_list inputs;
-    const auto leaf = [&](at::Tensor& t) {
-      t = t.detach().requires_grad_(true);
-      inputs.push_back(t);
-    };
-    leaf(leaves.q);
-    leaf(leaves.k);
-    leaf(leaves.v);
-    if (bias_edge) leaf(leaves.bias);
-    if (gate_edge) leaf(leaves.gate);
-    const variable_list found = torch::autograd::grad({composition(leaves)}, inputs, {dout});
-    size_t next = 3;
-    const at::Tensor dbias = bias_edge ? found[next++] : at::Tensor();
-    const at::Tensor dgate = gate_edge ? found[next++] : at::Tensor();
-    return {found[0], found[1], found[2], dbias, {}, dgate, {}, {}, {}, {}};
+    evo_attention_backward_into(a, context->saved_data["kernel"].toBool(), gradients[0], saved[7],
+                                saved[8], dq, dk, dv, dbias, dgate);
+    return {dq, dk, dv, dbias, {}, dgate, {}, {}, {}, {}};
   }
 };
 

@@ -5,6 +5,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "base/errors.h"
 #include "kernels/common/dispatch_counts.h"
 #include "ops/dispatch_report.h"
@@ -127,6 +129,67 @@ TEST(EvoAttentionOp, WindowsOfAtomsEqualGatheredKeys) {
       for (size_t i = 0; i < a.size(); ++i) {
         EXPECT_LT(relative(a[i], b[i]), 1e-13) << atoms << ' ' << shifted << ' ' << i;
       }
+    }
+  }
+}
+
+/// The formula as a framework runs it: every result rounded to the tensors' own type.
+at::Tensor in_own_type(const Example& e) {
+  const auto heads = [](const at::Tensor& t) { return t.transpose(2, 3); };
+  auto scores = at::matmul(heads(e.q), heads(e.k).mT()) * 0.3 + e.bias.unsqueeze(1);
+  scores = scores.masked_fill(e.mask.logical_not().unsqueeze(2).unsqueeze(2),
+                              -std::numeric_limits<double>::infinity());
+  return heads(at::matmul(scores.softmax(-1), heads(e.v))) * e.gate.sigmoid();
+}
+
+Example on_gpu(const Example& e) {
+  const auto move = [](const at::Tensor& t) { return t.defined() ? t.to(at::kCUDA) : t; };
+  return {move(e.q), move(e.k), move(e.v), move(e.bias), move(e.mask), move(e.gate), move(e.dout)};
+}
+
+/// In tests of a machine's GPU: false where there is none.
+bool has_gpu() {
+  return at::globalContext().hasCUDA();
+}
+
+TEST(EvoAttentionOp, OnAGpuIsNoWorseThanTheFormulaInItsOwnType) {
+  if (!has_gpu()) GTEST_SKIP() << "no GPU";
+  at::globalContext().setAllowTF32CuBLAS(true);  // our fp32 products are TF32 there too
+  at::manual_seed(5);
+  for (const int64_t head_dim : {16, 32, 48, 64}) {
+    Example exact = example({2, 6, 97, 3, head_dim}, 97, {2, 3, 97, 97});
+    exact.mask.select(2, 0).fill_(true);
+    for (const auto type : {at::kBFloat16, at::kHalf, at::kFloat, at::kDouble}) {
+      const Example e = on_gpu(exact.to(type));
+      const auto want = run(e.to(at::kDouble), plain), got = run(e, ours), again = run(e, ours);
+      const auto known = run(e, in_own_type);
+      for (size_t i = 0; i < got.size(); ++i) {
+        EXPECT_TRUE(got[i].is_cuda());
+        EXPECT_LE(relative(got[i], want[i]), 1.1 * relative(known[i], want[i]) + 1e-14)
+            << head_dim << ' ' << c10::toString(type) << ' ' << i;
+        EXPECT_TRUE(got[i].equal(again[i])) << head_dim << ' ' << c10::toString(type) << ' ' << i;
+      }
+    }
+  }
+}
+
+TEST(EvoAttentionOp, WindowsOnAGpuEqualGatheredKeys) {
+  if (!has_gpu()) GTEST_SKIP() << "no GPU";
+  at::globalContext().setAllowTF32CuBLAS(true);
+  at::manual_seed(6);
+  for (const auto type : {at::kBFloat16, at::kFloat}) {
+    const Example e = on_gpu(example({1, 5, 150, 4, 32}, 150, {1, 5, 4, 32, 128}).to(type));
+    const auto windows = [](const Example& x) {
+      return atom_attention(x.q, x.k, x.v, x.bias, x.mask, x.gate, 0.3);
+    };
+    const auto gathered = [](const Example& x) {
+      return atom_attention_composition(x.q, x.k, x.v, x.bias, x.mask, x.gate, 0.3, {});
+    };
+    const auto want = run(e.to(at::kDouble), gathered), got = run(e, windows);
+    const auto known = run(e, gathered);  // fp32 (TF32) inside: only our roundings are added
+    const double unit = type == at::kFloat ? 0x1p-11 : 0x1p-8;
+    for (size_t i = 0; i < got.size(); ++i) {
+      EXPECT_LE(relative(got[i], want[i]), 1.5 * relative(known[i], want[i]) + unit) << i;
     }
   }
 }
