@@ -15,23 +15,24 @@ import datetime
 import gc
 import json
 import sys
+import time
 from importlib import metadata
 
 import torch
 import torch.nn.functional as F
 from library import Kernels
-from reference import evo_attention_by_rows
+from reference import evo_attention
 
 PATHS = ["kernels/evo_attention", "kernels/common"]
 # op, shape as it stands in the rows, B, R, H, N, D, does a key mask take part?
-SHAPES = [
-    ("evo_attention", "N384 H4 D32", 1, 384, 4, 384, 32, True),
-    ("evo_attention", "N768 H4 D32", 1, 768, 4, 768, 32, True),
-    ("diffusion_attention", "N384 B48 H16 D48", 1, 48, 16, 384, 48, False),
-    ("diffusion_attention", "N768 B48 H16 D48", 1, 48, 16, 768, 48, False),
-    ("evo_attention", "N384 B4 H16 D64", 4, 1, 16, 384, 64, False),
-    ("evo_attention", "N768 B4 H16 D64", 4, 1, 16, 768, 64, False),
+TRIANGLE = [
+    ("evo_attention", f"N{n} H4 D32", 1, n, 4, n, 32, True) for n in (384, 768, 256, 512, 640, 385)
 ]
+DIFFUSION = [
+    ("diffusion_attention", f"N{n} B48 H16 D48", 1, 48, 16, n, 48, False) for n in (384, 768)
+]
+PAPER = [("evo_attention", f"N{n} B4 H16 D64", 4, 1, 16, n, 64, False) for n in (384, 768, 1024)]
+SHAPES = TRIANGLE[:2] + DIFFUSION + PAPER + TRIANGLE[2:]
 
 
 def version(package):
@@ -83,6 +84,7 @@ def ours(kernels, case):
         return kernels.forward(case.q, case.k, case.v, case.bias, case.mask)
 
     forward.whole = whole  # what a call allocates: outputs and workspace
+    both.saved = (out.numel() * out.element_size() + lse.numel() * 4) / 2**20
     both.keeps = (out, lse, case)  # params hold bare pointers
     return forward, both
 
@@ -95,6 +97,7 @@ def autograd(function, inputs, dout):
     def both():
         return torch.autograd.grad(function(), inputs, dout)
 
+    both.recorded = function
     return forward, both
 
 
@@ -229,21 +232,40 @@ def peak_of(function):
     return (torch.cuda.max_memory_allocated() - base) / 2**20
 
 
+def saved_of(function):
+    """MiB that stay between forward and backward above the inputs: output, what autograd keeps."""
+    if hasattr(function, "saved"):
+        return function.saved
+    gc.collect()
+    base = torch.cuda.memory_allocated()
+    result = function.recorded()
+    torch.cuda.synchronize()
+    held = torch.cuda.memory_allocated() - base
+    del result
+    return held / 2**20
+
+
 def errors_of(kernels, case):
-    """Relative error norms against fp64 of ours and of plain PyTorch in bf16."""
-    out, _, _ = kernels.forward(case.q, case.k, case.v, case.bias, case.mask)
-    few = slice(0, 8)  # rows are alike: eight of them are enough, and fp64 scores are large
-    parts = [x[:, few] for x in (case.q, case.k, case.v)]
+    """Relative error norms against fp64 of ours and of plain PyTorch in bf16, of output and each
+    gradient, over the first eight rows: rows are alike, and fp64 scores are large."""
+    few = slice(0, 8)
+    q, k, v, dout = (x[:, few].contiguous() for x in (case.q, case.k, case.v, case.dout))
     mask = None if case.mask is None else case.mask[:, few]
-    exact, _ = evo_attention_by_rows(*(x.double() for x in parts), case.bias.double(), mask, None)
-    plain, _ = evo_attention_by_rows(*parts, case.bias, mask, None)
-    size = exact.norm()
-    return {
-        "out": [
-            ((out[:, few].double() - exact).norm() / size).item(),
-            ((plain.double() - exact).norm() / size).item(),
-        ]
-    }
+
+    def by_torch(dtype):
+        leaves = [x.detach().to(dtype).requires_grad_() for x in (q, k, v, case.bias)]
+        out = evo_attention(*leaves, mask)
+        return [out.detach(), *torch.autograd.grad(out, leaves, dout.to(dtype))]
+
+    out, _, params = kernels.forward(q, k, v, case.bias, mask)
+    got = [out, *kernels.backward(params, dout, q, k, v, case.bias)]
+    names, errors = ("out", "dq", "dk", "dv", "dbias"), {}
+    for name, ours, plain, exact in zip(
+        names, got, by_torch(torch.bfloat16), by_torch(torch.float64)
+    ):
+        size = exact.norm()
+        errors[name] = [((x.double() - exact).norm() / size).item() for x in (ours, plain)]
+    return errors
 
 
 def bench_shape(kernels, entry, options, rows):
@@ -258,6 +280,8 @@ def bench_shape(kernels, entry, options, rows):
             torch.cuda.synchronize()
             forward[name], both[name] = pair
         except Exception as error:  # a rival that cannot run here must not end the run
+            if name == "megafold":
+                raise
             print(f"{op} {shape}: {name} does not run: {type(error).__name__} {str(error)[:160]}")
     errors = errors_of(kernels, case)
     clock = torch.cuda.clock_rate() if version("nvidia-ml-py") else None
@@ -278,7 +302,7 @@ def bench_shape(kernels, entry, options, rows):
                     "us_p10": round(times[len(times) // 10], 1),
                     "us_p90": round(times[9 * len(times) // 10], 1),
                     "peak_mib": None if graph else round(peak_of(functions[name]), 1),
-                    "saved_mib": None,
+                    "saved_mib": round(saved_of(functions[name]), 1) if which != "fwd" else None,
                     "graph": graph,
                     "commit": options.commit,
                     "date": datetime.date.today().isoformat(),
@@ -305,13 +329,18 @@ def main():
     parser.add_argument("--only", default="", help="shapes whose op and shape hold this")
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--slow", action="store_true", help="eager and torch.compile too")
+    parser.add_argument("--seconds", type=float, default=1e9, help="no shape is begun after these")
     options = parser.parse_args()
+    began = time.monotonic()
     kernels, rows = Kernels(), []
     warm = torch.randn(8192, 8192, device="cuda").bfloat16()
     for _ in range(100):  # the clock rises within a fraction of a second of work
         warm @ warm
     for entry in SHAPES:
         if options.only not in f"{entry[0]} {entry[1]}":
+            continue
+        if time.monotonic() - began > options.seconds:
+            print(f"{entry[0]} {entry[1]}: not timed, {options.seconds} s are over")
             continue
         bench_shape(kernels, entry, options, rows)
         torch._dynamo.reset()

@@ -119,6 +119,11 @@ class Kernels:
             self.entry(name, "reasons").restype = ctypes.c_char_p
             self.entry(name, "workspace").restype = ctypes.c_int64
 
+    def use_portable(self, on):
+        """The portable kernels instead of Hopper's, or those again."""
+        if not self.c.megafold_bench_portable(int(on)) and on:
+            raise RuntimeError("the library holds no portable kernels: build.sh FOLDER portable")
+
     def entry(self, name, what):
         return getattr(self.c, f"evo_attention_{name}_{what}")
 
@@ -127,7 +132,7 @@ class Kernels:
         name = type(params).__name__.lower()
         reasons = self.entry(name, "reasons")(ctypes.byref(params)).decode()
         if reasons:
-            raise ValueError(f"sm90a refuses the {name}: {reasons}")
+            raise ValueError(f"the kernel refuses the {name}: {reasons}")
         size = self.entry(name, "workspace")(ctypes.byref(params))
         return torch.empty(size, dtype=torch.uint8, device="cuda")
 
