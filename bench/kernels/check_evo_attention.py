@@ -38,6 +38,8 @@ def make(shape, kind, generator):
             return x[..., :heads, :]
 
         q, k, v, gate = padded(queries), padded(keys), padded(keys), padded(queries)
+    if "window" in kind:  # windows of atoms: all of them read the same k and v
+        k, v = (padded(batch * STEP)[:1] for _ in range(2))
     q = q * spread if spread != 1.0 else q
     gate = gate if "gate" in kind else None
     bias = None if "nobias" in kind else normal(batch, heads, queries, keys)
@@ -46,13 +48,18 @@ def make(shape, kind, generator):
             bias = bias * 40
         if "low" in kind:  # some queries far below every other score: softmax does not care
             bias[:, :, ::3] -= 3e4
+        if "hidden" in kind:  # a mask in the bias, for all keys of some queries too
+            hidden = torch.rand(bias.shape, generator=generator, device="cuda") > 0.5
+            bias.masked_fill_(hidden, -1e9)
+            bias[:, :, 1::5] = -1e9
         if "bias16" in kind:
             bias = bias.bfloat16()
         if "ending" in kind:  # as a transposed view
             bias = bias.transpose(2, 3).contiguous().transpose(2, 3)
     mask = None
     if "mask" in kind:
-        mask = torch.rand(batch, rows, keys, generator=generator, device="cuda") > 0.2
+        batches, tokens = k.shape[0], k.shape[2]
+        mask = torch.rand(batches, rows, tokens, generator=generator, device="cuda") > 0.2
         mask[:, 0] = False  # a row without a valid key
         if rows > 1:
             mask[:, -1, keys // 2 :] = False
@@ -62,27 +69,47 @@ def make(shape, kind, generator):
     return q, k, v, bias, mask, gate
 
 
+FIRST, STEP = -48, 32  # of the windows of atoms: window b's key j is atom FIRST + b STEP + j
+
+
+def unfold(k, v, mask, windows, keys):
+    """k, v [1, R, A, H, D] and mask [1, R, A] or None as [B, R, Nk, ..], one batch a window."""
+    tokens = k.shape[2]
+    atom = torch.arange(windows, device="cuda")[:, None] * STEP + FIRST
+    atom = atom + torch.arange(keys, device="cuda")
+    inside, atom = (atom >= 0) & (atom < tokens), atom.clamp(0, tokens - 1)
+    k, v = (x[0][:, atom].transpose(0, 1) for x in (k, v))  # [R, B, Nk, H, D] before
+    valid = inside[:, None].expand(windows, k.shape[1], keys)
+    if mask is not None:
+        valid = valid & mask[0][:, atom].transpose(0, 1)
+    return k, v, valid
+
+
 def run_case(kernels, shape, kind, seed):
     generator = torch.Generator("cuda").manual_seed(seed)
     q, k, v, bias, mask, gate = make(shape, kind, generator)
     batch, rows, queries, heads, dim = q.shape
+    window = (FIRST, STEP, shape[4]) if "window" in kind else None
     results = []
     for _ in range(2):
         out = torch.full((batch, rows, queries, heads, dim), math.nan, device="cuda").bfloat16()
         lse = torch.full((batch, rows, heads, queries), math.nan, device="cuda")
-        params = forward_params(q, k, v, bias, mask, gate, None, out, lse)
+        params = forward_params(q, k, v, bias, mask, gate, None, out, lse, window)
         workspace = kernels.prepare(params)
         workspace.fill_(0xFF)
         kernels.launch(params, workspace)
         torch.cuda.synchronize()
         results.append((out, lse))
+    if window is not None:
+        k, v, mask = unfold(k, v, mask, batch, shape[4])
     exact = evo_attention_by_rows(
         *(x if x is None else x.double() for x in (q, k, v, bias)),
         mask,
         gate if gate is None else gate.double(),
     )
     plain = evo_attention_by_rows(q, k, v, bias, mask, gate)
-    redone = workspace[:12].view(torch.int32)[2].item()  # ForwardQueue::count
+    # ForwardQueue::count, where the shared kernel ran
+    redone = workspace[:12].view(torch.int32)[2].item() if len(workspace) else "all"
     text, good = [], True
     for name, ours, again, want, theirs in zip(("out", "lse"), *results, exact, plain, strict=True):
         finite = torch.isfinite(want)
@@ -122,6 +149,8 @@ def cases(small):
             for rows in (1, 5):
                 yield (1, rows, 2, 129, 97, dim), {"mask", "gate"}
         yield (2, 3, 1, 65, 130, 32), {"wide", "mask"}
+        yield (2, 3, 2, 65, 130, 48), {"wide", "mask", "bias16"}
+        yield (3, 2, 2, 32, 128, 32), {"window", "mask", "gate"}
         return
     for dim in (32, 48, 64):
         yield (1, 4, 1, 64, 64, dim), {"nobias"}
@@ -139,6 +168,18 @@ def cases(small):
         yield (2, 1, 4, 190, 190, dim), {"wide"}
         yield (1, 9, 4, 300, 300, dim), {"low", "mask"}
         yield (1, 4, 2, 1000, 2111, dim), {"mask"}
+        for rows in (1, 4):
+            yield (2, rows, 2, 200, 328, dim), {"mask", "bias16", "gate"}
+            yield (2, rows, 2, 200, 200, dim), {"hidden", "bias16"}
+            yield (2, rows, 2, 200, 200, dim), {"hidden"}
+            yield (2, rows, 2, 136, 190, dim), {"wide", "bias16", "mask"}
+            yield (1, rows, 3, 384, 384, dim), {"bias16"}
+            yield (2, rows, 2, 100, 100, dim), {"ending", "bias16", "mask"}
+            yield (2, rows, 2, 100, 101, dim), {"nobias", "mask"}
+            yield (7, rows, 4, 32, 128, dim), {"window", "gate"}
+            yield (9, rows, 4, 32, 128, dim), {"window", "mask", "bias16"}
+    yield (4, 1, 16, 384, 384, 64), set()
+    yield (4, 1, 2, 769, 769, 64), {"mask"}
     yield (1, 384, 4, 384, 384, 32), {"mask"}
     yield (1, 48, 16, 384, 384, 48), set()
 

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // EvoAttention forward on Hopper, the host's side: what it supports, the plan of a call, the
-// workspace, and the small kernel that prepares the bias.
+// workspace, and the small kernel that prepares the bias for rows that share it.
 #include "kernels/evo_attention/sm90a/forward.h"
 
 #include <algorithm>
@@ -22,40 +22,41 @@ int64_t round_up(int64_t a, int64_t b) {
   return ceil_div(a, b) * b;
 }
 
-/// Where the workspace's parts begin, in bytes.
-struct Workspace {
-  int64_t flags = 0, list = 0, valid = 0, bias = 0, bytes = 0;
-};
-
-/// The numbers of a call that both the workspace and the launch need.
+/// The numbers of a call that both the workspace and the launches need.
 struct Call {
-  const ForwardPlan* plan;
-  int64_t row_groups, query_tiles, query_blocks, exact_query_blocks, key_tiles, items, exact_items;
-  int64_t valid_words;
-  Workspace at;
+  bool shared;  // the shared kernel, then the exact one over its list; else the exact one alone
+  const ForwardPlans* plans;
+  const SharedPlan* plan;  // of the shared kernel
+  const ExactPlan* exact;
+  int64_t row_groups, query_tiles, query_blocks, key_tiles, items, exact_items, valid_words;
+  int64_t flags_at, list_at, valid_at, bias_at, bytes;  // the workspace's parts
 };
 
 Call plan_call(const EvoAttentionForward& p) {
-  const bool many = p.rows > 1;
   Call c{};
-  c.plan = p.head_dim == 32   ? &forward_plan_d32(many)
-           : p.head_dim == 48 ? &forward_plan_d48(many)
-                              : &forward_plan_d64(many);
-  c.row_groups = ceil_div(p.rows, c.plan->rows);
+  c.plans = p.head_dim == 32   ? &forward_plans_d32()
+            : p.head_dim == 48 ? &forward_plans_d48()
+                               : &forward_plans_d64();
   c.query_tiles = ceil_div(p.queries, kTileQueries);
-  c.query_blocks = ceil_div(c.query_tiles, c.plan->query_groups * c.plan->subs);
-  c.exact_query_blocks = c.query_blocks * c.plan->subs;
-  c.key_tiles = ceil_div(p.keys, c.plan->keys);
+  c.key_tiles = ceil_div(p.keys, kTileKeys);
+  c.exact_items = p.batch * p.rows * p.heads * c.query_tiles;
+  // A window's 32 queries leave half a tile empty and its 128 keys are two steps: nothing to gain
+  // from shared tiles that would have to be prepared first.
+  c.shared = p.rows > 1 && p.key_total == 0;
+  c.exact = p.queries > 32 || c.shared ? &c.plans->exact : &c.plans->exact_32;
+  if (!c.shared) return c;
+  c.plan = &c.plans->shared;
+  c.row_groups = ceil_div(p.rows, c.plan->rows);
+  c.query_blocks = ceil_div(c.query_tiles, c.plan->subs);
   c.items = p.batch * p.heads * c.row_groups * c.query_blocks;
-  c.exact_items = c.items * c.plan->subs;
-  c.at.flags = sizeof(ForwardQueue);
-  c.at.list = c.at.flags + round_up(4 * c.exact_items, 256);
-  c.at.valid = c.at.list + round_up(4 * c.exact_items, 256);
-  c.valid_words = p.batch * c.row_groups * c.plan->rows * c.key_tiles * (c.plan->keys / 32);
-  c.at.bias = c.at.valid + round_up(4 * c.valid_words, 256);
-  c.at.bytes = c.at.bias;
-  if (p.bias != nullptr && !c.plan->direct_bias) {
-    c.at.bytes += p.batch * p.heads * c.query_tiles * c.key_tiles * kTileQueries * c.plan->keys * 4;
+  c.valid_words = p.batch * c.row_groups * c.plan->rows * c.key_tiles * (kTileKeys / 32);
+  c.flags_at = sizeof(ForwardQueue);
+  c.list_at = c.flags_at + round_up(4 * c.exact_items, 256);
+  c.valid_at = c.list_at + round_up(4 * c.exact_items, 256);
+  c.bias_at = c.valid_at + round_up(4 * c.valid_words, 256);
+  c.bytes = c.bias_at;
+  if (p.bias != nullptr) {
+    c.bytes += p.batch * p.heads * c.query_tiles * c.key_tiles * kTileQueries * kTileKeys * 4;
   }
   return c;
 }
@@ -63,9 +64,9 @@ Call plan_call(const EvoAttentionForward& p) {
 struct PrepareArgs {
   const void* bias;
   int64_t batch_stride, head_stride, query_stride, key_stride;
-  float* tiles;
+  void* tiles;
   int64_t tiles_count;
-  int32_t heads, queries, keys, query_tiles, key_tiles, tile_keys;
+  int32_t heads, queries, keys, query_tiles, key_tiles;
 
   int32_t* zeroed;  // the queue and the flags
   int64_t zeroed_count;
@@ -75,27 +76,16 @@ struct PrepareArgs {
   uint32_t* valid;
   int64_t valid_count;  // words, padded_rows * words_of_row a batch
   int32_t rows, padded_rows, words_of_row;
-  int32_t key_offset, key_step, key_total;
-  const int32_t* key_first;
 };
 
-/// The mask as bits, one warp a word: 1 where row, key and its atom exist and the mask says so.
+/// The mask as bits, one warp a word: 1 where row and key exist and the mask says so.
 __device__ bool is_valid(const PrepareArgs& args, int64_t word, int lane) {
   const int key = static_cast<int>(word % args.words_of_row) * 32 + lane;
   const int64_t rest = word / args.words_of_row, row = rest % args.padded_rows;
   const int64_t batch = rest / args.padded_rows;
-  bool valid = row < args.rows && key < args.keys;
-  int64_t token = key, mask_batch = batch * args.mask_batch;
-  if (args.key_total != 0) {
-    token +=
-        args.key_first != nullptr ? args.key_first[batch] : args.key_offset + batch * args.key_step;
-    valid = valid && token >= 0 && token < args.key_total;
-    mask_batch = 0;
-  }
-  if (valid && args.mask != nullptr) {
-    valid = args.mask[mask_batch + row * args.mask_row + token * args.mask_key] != 0;
-  }
-  return valid;
+  if (row >= args.rows || key >= args.keys) return false;
+  return args.mask == nullptr ||
+         args.mask[batch * args.mask_batch + row * args.mask_row + key * args.mask_key] != 0;
 }
 
 constexpr int kPrepareThreads = 256, kPrepareWords = 4;  // words a warp packs at a time
@@ -123,22 +113,22 @@ __device__ float to_float(__nv_bfloat16 x) {
   return __bfloat162float(x);
 }
 
-/// bias * log2(e), tile `tile` of 64 queries x tile_keys keys in the order of wgmma's accumulators:
-/// 16 bytes of [8-key block c][thread t < 128] hold rows 16 (t / 32) + t % 32 / 4 (+ 8) and keys
-/// 8 c + 2 (t % 4) (+ 1). Past the last query or key: 0.
+/// bias * log2(e), tile `tile` of 64 queries x 64 keys in the order of wgmma's accumulators: 16
+/// bytes of [8-key block c][thread t < 128] hold rows 16 (t / 32) + t % 32 / 4 (+ 8) and keys 8 c +
+/// 2 (t % 4) (+ 1). Past the last query or key: 0.
 template <class T>
 __device__ void prepare_bias(const PrepareArgs& args, int64_t tile) {
+  constexpr int kBlocks = kTileKeys / 8;
   const int t = static_cast<int>(threadIdx.x % 128), part = static_cast<int>(threadIdx.x / 128);
-  const int blocks = args.tile_keys / 8;
   const int64_t key_tile = tile % args.key_tiles, rest = tile / args.key_tiles;
   const int64_t query_tile = rest % args.query_tiles, head = rest / args.query_tiles;
   const int64_t query = query_tile * kTileQueries + t / 32 * 16 + t % 32 / 4;
   const T* from = static_cast<const T*>(args.bias) + head / args.heads * args.batch_stride +
                   head % args.heads * args.head_stride + query * args.query_stride;
-  float4* to = reinterpret_cast<float4*>(args.tiles) + tile * blocks * 128 + t;
-#pragma unroll 4
-  for (int c = part; c < blocks; c += kPrepareThreads / 128) {
-    const int64_t key = key_tile * args.tile_keys + 8 * c + t % 4 * 2;
+  float4* to = static_cast<float4*>(args.tiles) + tile * kBlocks * 128 + t;
+#pragma unroll
+  for (int c = part; c < kBlocks; c += kPrepareThreads / 128) {
+    const int64_t key = key_tile * kTileKeys + 8 * c + t % 4 * 2;
     float value[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
@@ -154,12 +144,13 @@ __device__ void prepare_bias(const PrepareArgs& args, int64_t tile) {
   }
 }
 
-/// Before the attention kernels: zeroes the queue and the flags, packs the mask, prepares the bias.
+/// Before the shared kernel: zeroes the queue and the flags, packs the mask, prepares the bias.
 /// The first tiles_count CTAs take a bias tile each, the others the mask.
 template <class T>
 __global__ void __launch_bounds__(kPrepareThreads)
     prepare_forward(const __grid_constant__ PrepareArgs args) {
   allow_next_kernel();
+  wait_for_earlier_kernels();
   for (int64_t i = int64_t{blockIdx.x} * kPrepareThreads + threadIdx.x; i < args.zeroed_count;
        i += int64_t{gridDim.x} * kPrepareThreads) {
     args.zeroed[i] = 0;
@@ -178,51 +169,75 @@ void launch_prepare(const EvoAttentionForward& p, const Call& c, char* workspace
   args.head_stride = p.bias_head;
   args.query_stride = p.bias_query;
   args.key_stride = p.bias_key;
-  args.tiles = reinterpret_cast<float*>(workspace + c.at.bias);
+  args.tiles = workspace + c.bias_at;
   args.zeroed = reinterpret_cast<int32_t*>(workspace);
-  args.zeroed_count = c.at.list / 4;
+  args.zeroed_count = c.list_at / 4;
   args.heads = static_cast<int32_t>(p.heads);
   args.queries = static_cast<int32_t>(p.queries);
   args.keys = static_cast<int32_t>(p.keys);
   args.query_tiles = static_cast<int32_t>(c.query_tiles);
   args.key_tiles = static_cast<int32_t>(c.key_tiles);
-  args.tile_keys = c.plan->keys;
-  args.tiles_count = p.bias == nullptr || c.plan->direct_bias
-                         ? 0
-                         : p.batch * p.heads * c.query_tiles * c.key_tiles;
+  args.tiles_count = p.bias == nullptr ? 0 : p.batch * p.heads * c.query_tiles * c.key_tiles;
   args.mask = p.mask;
   args.mask_batch = p.mask_batch;
   args.mask_row = p.mask_row;
   args.mask_key = p.mask_key;
-  args.valid = reinterpret_cast<uint32_t*>(workspace + c.at.valid);
+  args.valid = reinterpret_cast<uint32_t*>(workspace + c.valid_at);
   args.valid_count = c.valid_words;
   args.rows = static_cast<int32_t>(p.rows);
   args.padded_rows = static_cast<int32_t>(c.row_groups * c.plan->rows);
-  args.words_of_row = static_cast<int32_t>(c.key_tiles * (c.plan->keys / 32));
-  args.key_offset = static_cast<int32_t>(p.key_offset);
-  args.key_step = static_cast<int32_t>(p.key_step);
-  args.key_total = static_cast<int32_t>(p.key_total);
-  args.key_first = p.key_first;
+  args.words_of_row = static_cast<int32_t>(c.key_tiles * (kTileKeys / 32));
   const int64_t words_of_block = kPrepareThreads / 32 * kPrepareWords;
   const dim3 grid(
       static_cast<unsigned>(args.tiles_count + ceil_div(args.valid_count, words_of_block)));
-  if (p.bias != nullptr && p.bias_dtype == DType::bf16) {
-    launch(prepare_forward<__nv_bfloat16>, grid, dim3(kPrepareThreads), 0, stream, false, args);
-  } else {
-    launch(prepare_forward<float>, grid, dim3(kPrepareThreads), 0, stream, false, args);
-  }
+  const bool half = p.bias != nullptr && p.bias_dtype == DType::bf16;
+  launch(half ? prepare_forward<__nv_bfloat16> : prepare_forward<float>, grid,
+         dim3(kPrepareThreads), 0, stream, true, args);
 }
 
 CUtensorMap token_map(const void* base, const TokenStrides& stride, int64_t dim, int64_t heads,
-                      int64_t tokens, int64_t rows, int64_t batch, int64_t box_tokens) {
+                      int64_t tokens, int64_t rows, int64_t batch, int64_t box) {
   const bool wide = dim > 32;  // rows of 128 bytes in shared memory, else of 64; zeros past D
   return make_tensor_map<5>(base, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2,
                             {{{dim, 1, wide ? 64 : 32},
                               {heads, stride.head, 1},
-                              {tokens, stride.token, box_tokens},
+                              {tokens, stride.token, box},
                               {rows, stride.row, 1},
                               {batch, stride.batch, 1}}},
                             wide ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B);
+}
+
+/// The shared kernel takes all rows of some heads before the next heads, so that the bias of the
+/// heads at work stays in L2; those some are as many as fill whole 128-byte lines of K and V.
+int64_t head_group(const EvoAttentionForward& p) {
+#ifdef HEAD_GROUP
+  return p.heads;
+#endif
+  const int64_t heads = p.head_dim == 32 ? 2 : p.head_dim == 48 ? 4 : 1;
+  return p.heads % heads == 0 ? heads : p.heads;
+}
+
+/// How the exact kernel gets at the bias: by TMA where that can, with `map` set.
+BiasSource bias_source(const EvoAttentionForward& p, int64_t tile_queries, CUtensorMap& map) {
+  if (p.bias == nullptr) return BiasSource::none;
+  const bool half = p.bias_dtype == DType::bf16;
+  const int64_t size = half ? 2 : 4;
+  bool aligned = reinterpret_cast<uintptr_t>(p.bias) % 16 == 0 && (p.bias_key == 1 || p.keys == 1);
+  const auto check_stride = [&](int64_t count, int64_t stride) {
+    aligned = aligned && (count == 1 || (stride > 0 && stride * size % 16 == 0));
+  };
+  check_stride(p.queries, p.bias_query);
+  check_stride(p.heads, p.bias_head);
+  check_stride(p.batch, p.bias_batch);
+  if (!aligned) return half ? BiasSource::plain_bf16 : BiasSource::plain_f32;
+  map = make_tensor_map<4>(
+      p.bias, half ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT32, size,
+      {{{p.keys, 1, 128 / size},
+        {p.queries, p.bias_query, tile_queries},
+        {p.heads, p.bias_head, 1},
+        {p.batch, p.bias_batch, 1}}},
+      CU_TENSOR_MAP_SWIZZLE_128B);
+  return half ? BiasSource::tma_bf16 : BiasSource::tma_f32;
 }
 
 void require_tensor(Reasons& reasons, const char* name, const void* pointer,
@@ -255,8 +270,6 @@ Reasons supports(const EvoAttentionForward& p) {
     reasons.push_back(std::string("bias is ") + name_of(p.bias_dtype) + ", not f32 or bf16");
   }
   if (p.keys < 1) reasons.push_back("there are no keys");
-  // The kernel has them (first_key, pack_mask), but no card has checked them yet.
-  if (p.key_total != 0) reasons.push_back("takes no windows of keys yet");
   const bool windows = p.key_total != 0;
   const int64_t key_batch = windows ? 1 : p.batch, key_tokens = windows ? p.key_total : p.keys;
   require_tensor(reasons, "q", p.q, p.q_stride, p.batch, p.rows, p.queries, p.heads);
@@ -282,65 +295,72 @@ Reasons supports(const EvoAttentionForward& p) {
 }
 
 int64_t workspace_bytes(const EvoAttentionForward& p) {
-  return p.batch * p.rows * p.heads * p.queries == 0 ? 0 : plan_call(p).at.bytes;
+  return p.batch * p.rows * p.heads * p.queries == 0 ? 0 : plan_call(p).bytes;
 }
 
 void launch_forward_call(const EvoAttentionForward& p, void* workspace, Stream stream) {
   if (p.batch * p.rows * p.heads * p.queries == 0) return;
   const Call c = plan_call(p);
   char* base = static_cast<char*>(workspace);
-  launch_prepare(p, c, base, stream);
 
   ForwardArgs args{};
   const bool windows = p.key_total != 0;
   const int64_t key_tokens = windows ? p.key_total : p.keys, key_batch = windows ? 1 : p.batch;
   args.q =
-      token_map(p.q, p.q_stride, p.head_dim, p.heads, p.queries, p.rows, p.batch, kTileQueries);
+      token_map(p.q, p.q_stride, p.head_dim, p.heads, p.queries, p.rows, p.batch, c.exact->queries);
   args.k =
-      token_map(p.k, p.k_stride, p.head_dim, p.heads, key_tokens, p.rows, key_batch, c.plan->keys);
+      token_map(p.k, p.k_stride, p.head_dim, p.heads, key_tokens, p.rows, key_batch, kTileKeys);
   args.v =
-      token_map(p.v, p.v_stride, p.head_dim, p.heads, key_tokens, p.rows, key_batch, c.plan->keys);
-  if (p.bias != nullptr && !c.plan->direct_bias) {
-    args.bias_tiles = reinterpret_cast<const float*>(base + c.at.bias);
-  } else if (p.bias != nullptr) {
-    args.bias = p.bias;
-    args.bias_batch = p.bias_batch;
-    args.bias_head = p.bias_head;
-    args.bias_query = p.bias_query;
-    args.bias_key = p.bias_key;
-    args.bias_bf16 = p.bias_dtype == DType::bf16;
-    args.bias_pairs = !args.bias_bf16 && p.bias_key == 1 &&
-                      (p.bias_batch | p.bias_head | p.bias_query) % 2 == 0 &&
-                      reinterpret_cast<uintptr_t>(p.bias) % 8 == 0;
-  }
-  args.valid = reinterpret_cast<const uint32_t*>(base + c.at.valid);
+      token_map(p.v, p.v_stride, p.head_dim, p.heads, key_tokens, p.rows, key_batch, kTileKeys);
+  args.bias_source = bias_source(p, c.exact->queries, args.bias);
+  args.bias_from = p.bias;
+  args.bias_batch = p.bias_batch;
+  args.bias_head = p.bias_head;
+  args.bias_query = p.bias_query;
+  args.bias_key = p.bias_key;
+  args.mask = p.mask;
+  args.mask_batch = p.mask_batch;
+  args.mask_row = p.mask_row;
+  args.mask_key = p.mask_key;
+  args.scale = static_cast<float>(p.scale);
+  const auto pair_of = [](double x) {
+    return uint32_t{0x10001} * __bfloat16_as_ushort(__float2bfloat16(static_cast<float>(x)));
+  };
+  const double q_scale = p.scale * 1.4426950408889634;
+  args.q_scale_high = pair_of(q_scale);
+  args.q_scale_low = pair_of(q_scale - __bfloat162float(__float2bfloat16(q_scale)));
   args.gate = static_cast<const __nv_bfloat16*>(p.gate);
   args.gate_stride = p.gate_stride;
   args.out = static_cast<__nv_bfloat16*>(p.out);
   args.out_stride = p.out_stride;
   args.lse = p.lse;
-  args.queue = reinterpret_cast<ForwardQueue*>(base);
-  args.flags = reinterpret_cast<int32_t*>(base + c.at.flags);
-  args.list = reinterpret_cast<int32_t*>(base + c.at.list);
+  args.batch = static_cast<int32_t>(p.batch);
   args.rows = static_cast<int32_t>(p.rows);
   args.heads = static_cast<int32_t>(p.heads);
   args.queries = static_cast<int32_t>(p.queries);
   args.keys = static_cast<int32_t>(p.keys);
-  args.row_groups = static_cast<int32_t>(c.row_groups);
-  args.query_blocks = static_cast<int32_t>(c.query_blocks);
-  args.exact_query_blocks = static_cast<int32_t>(c.exact_query_blocks);
   args.query_tiles = static_cast<int32_t>(c.query_tiles);
   args.key_tiles = static_cast<int32_t>(c.key_tiles);
-  args.items = static_cast<int32_t>(c.items);
   args.key_offset = static_cast<int32_t>(p.key_offset);
   args.key_step = static_cast<int32_t>(p.key_step);
   args.key_total = static_cast<int32_t>(p.key_total);
   args.key_first = p.key_first;
-  args.q_scale = static_cast<float>(p.scale * 1.4426950408889634);
 
   const int64_t cores = device_info().multiprocessors;
-  c.plan->fast(args, static_cast<int>(std::min(c.items, cores)), stream);
-  c.plan->exact(args, static_cast<int>(std::min(c.exact_items, cores)), stream);
+  if (c.shared) {
+    args.bias_tiles = p.bias == nullptr ? nullptr : base + c.bias_at;
+    args.valid = reinterpret_cast<const uint32_t*>(base + c.valid_at);
+    args.queue = reinterpret_cast<ForwardQueue*>(base);
+    args.flags = reinterpret_cast<int32_t*>(base + c.flags_at);
+    args.list = reinterpret_cast<int32_t*>(base + c.list_at);
+    args.row_groups = static_cast<int32_t>(c.row_groups);
+    args.query_blocks = static_cast<int32_t>(c.query_blocks);
+    args.items = static_cast<int32_t>(c.items);
+    args.head_group = static_cast<int32_t>(head_group(p));
+    launch_prepare(p, c, base, stream);
+    c.plan->launch(args, static_cast<int>(std::min(c.items, cores)), stream);
+  }
+  c.exact->launch(args, static_cast<int>(std::min(c.exact_items, kExactBlocks * cores)), stream);
 }
 
 }  // namespace

@@ -1,14 +1,16 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/evo_attention/sm90a/forward.cuh"
+#include "kernels/evo_attention/sm90a/forward_exact.cuh"
+#include "kernels/evo_attention/sm90a/forward_shared.cuh"
 
 namespace megafold::kernels::sm90a {
 
-const ForwardPlan& forward_plan_d32(bool many_rows) {
-  //                                D  keys rows query_groups subs kv bias stages
-  static constexpr ForwardPlan kMany = make_forward_plan<ForwardShape<32, 64, 3, 1, 2, 3, 5>>();
-  static constexpr ForwardPlan kOne = make_forward_plan<ForwardShape<32, 64, 1, 3, 1, 4, 0>>();
-  return many_rows ? kMany : kOne;
+const ForwardPlans& forward_plans_d32() {
+  static constexpr ForwardPlans kPlans = {
+      shared_plan<ForwardShape<32, 2, 4, 5>>(),  // D, score buffers, K/V stages, bias stages
+      exact_plan<ExactShape<32, 64, 2>>(),       // D, queries, stages
+      exact_plan<ExactShape<32, 32, 4>>()};
+  return kPlans;
 }
 
 }  // namespace megafold::kernels::sm90a

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the forward kernel's warps share: the places in shared memory, the barriers, the items.
+// What the shared kernel's warps share: the places in shared memory, the barriers, the items.
 #pragma once
 
 #include "kernels/common/arch/sm90a/tma.cuh"
@@ -13,10 +13,10 @@ namespace megafold::kernels::sm90a {
 /// Sizes and places that follow from a ForwardShape.
 template <class Shape>
 struct ForwardLayout : Shape {
-  using Shape::kDim, Shape::kKeys, Shape::kRows, Shape::kQueryGroups, Shape::kSubs;
+  using Shape::kDim, Shape::kRows, Shape::kSubs, Shape::kBuffers;
   using Shape::kKvStages, Shape::kBiasStages;
-  static constexpr int kGroups = kRows * kQueryGroups;  // consumer warpgroups
-  static constexpr int kThreads = 128 * (kGroups + 1);
+  static constexpr int kKeys = kTileKeys;
+  static constexpr int kThreads = 128 * (kRows + 1);
   static constexpr int kParts = kKeys / 32;  // words of 32 keys in a tile
 
   static constexpr Swizzle kSwizzle = swizzle_of_row(2 * kDim);
@@ -24,21 +24,23 @@ struct ForwardLayout : Shape {
   static constexpr bool kValidInside = 2 * kDim < kPitch;  // `valid` fits beside v in its row
 
   static constexpr int kQueryBytes = kTileQueries * kPitch;  // of one tile
-  static constexpr int kKeyBytes = kKeys * kPitch;           // of K, of V, of `valid`
-  static constexpr int kRowBytes = kKeyBytes * (kValidInside ? 2 : 3);
-  static constexpr int kStageBytes = kRows * kRowBytes;  // K, V and `valid` of a step
+  static constexpr int kKeyBytes = kKeys * kPitch;           // of K, of V
+  static constexpr int kRowBytes = 2 * kKeyBytes;
+  // K and V of a step, and the `valid` columns of its rows side by side: chunk r is row r's.
+  static constexpr int kValidOffset = kRows * kRowBytes;
+  static constexpr int kStageBytes = kValidOffset + (kValidInside ? 0 : kKeyBytes);
+  static_assert(kValidInside || kRows <= kPitch / 16);
   static constexpr int kBiasBytes = kTileQueries * kKeys * 4;
-  static constexpr int kQueryTiles = kQueryGroups * kSubs;  // of an item
 
+  static constexpr int kRowQueryBytes = kSubs * kQueryBytes;
   static constexpr int kQOffset = kKvStages * kStageBytes;
-  static constexpr int kBiasOffset = kQOffset + kGroups * kSubs * kQueryBytes;
+  static constexpr int kBiasOffset = kQOffset + kRows * kRowQueryBytes;
   static constexpr int kTileBytes = kBiasOffset + kBiasStages * kBiasBytes;
 
   // setmaxnreg hands round what the CTA was launched with and no more: 512 threads at 128
   // registers. Asking for more waits forever.
   static constexpr int kProducerRegisters = 32, kConsumerRegisters = 160;
-  static_assert(kBiasStages == 0 || kQueryGroups == 1);  // each consumer reads every bias tile
-  static_assert(kGroups == 3 && (kSubs == 1 || kSubs == 2) && kKeys % 32 == 0);
+  static_assert(kRows == 3 && kSubs == 2 && (kBuffers == 1 || kBuffers == 2));
 };
 
 struct alignas(16) ForwardItem {
@@ -47,28 +49,25 @@ struct alignas(16) ForwardItem {
 
 constexpr int kItemSlots = 4;
 
-/// What stands in shared memory behind the tiles. Phase numbers: items for q_* and item_*, steps
-/// for kv_*, tiles for bias_*.
+/// What stands in shared memory behind the tiles. Phases: items for q_* and item_*, steps for
+/// kv_*, tiles for bias_*.
 template <class L>
 struct ForwardSync {
-  Mbarrier q_full[L::kGroups], q_empty[L::kGroups];
+  Mbarrier q_full[L::kRows], q_empty[L::kRows];
   Mbarrier kv_full[L::kKvStages][L::kRows];   // K and V have arrived
   Mbarrier kv_ready[L::kKvStages][L::kRows];  // .. and the mask is in them
   Mbarrier kv_empty[L::kKvStages][L::kRows];
-  Mbarrier bias_full[L::kBiasStages + 1], bias_empty[L::kBiasStages + 1];
+  Mbarrier bias_full[L::kBiasStages], bias_empty[L::kBiasStages];
   Mbarrier item_full[kItemSlots], item_empty[kItemSlots];
   ForwardItem items[kItemSlots];
-  uint32_t valid[L::kKvStages][L::kRows][L::kParts];  // the mask's words, for the exact kernel
 };
 
 /// The parts of the kernel's state that every warp has.
-template <class Shape, bool kExact_>
+template <class Shape_>
 struct ForwardContext {
+  using Shape = Shape_;
   using L = ForwardLayout<Shape>;
   using Sync = ForwardSync<L>;
-  static constexpr bool kExact = kExact_;
-  // One row a batch: nothing shares a bias tile, so consumers read the caller's bias themselves.
-  static constexpr bool kDirectBias = L::kBiasStages == 0;
   static constexpr size_t kSharedBytes = L::kTileBytes + sizeof(Sync);
   static_assert(kSharedBytes <= 232448);
 
@@ -82,17 +81,13 @@ struct ForwardContext {
   __device__ uint32_t values_tile(int stage, int row) const {
     return keys_tile(stage, row) + L::kKeyBytes;
   }
-  __device__ uint8_t* query_tile(int group, int sub) const {
-    return tiles + L::kQOffset + (group * L::kSubs + sub) * L::kQueryBytes;
+  __device__ uint8_t* query_tile(int row, int sub) const {
+    return tiles + L::kQOffset + row * L::kRowQueryBytes + sub * L::kQueryBytes;
   }
   __device__ uint8_t* bias_tile(int stage) const {
     return tiles + L::kBiasOffset + stage * L::kBiasBytes;
   }
 
-  /// The tile of 64 queries that a warpgroup (of query group g) owns as its `sub`.
-  __device__ static int query_tile_index(const ForwardItem& at, int g, int sub) {
-    return (at.block * L::kSubs + sub) * L::kQueryGroups + g;
-  }
   __device__ bool windows() const { return args.key_total != 0; }
   /// The token of key 0.
   __device__ int first_key(const ForwardItem& at) const {
@@ -107,15 +102,15 @@ struct ForwardContext {
   }
 
   __device__ void init_barriers() const {
-    for (int g = 0; g < L::kGroups; ++g) {
-      mbarrier_init(&sync.q_full[g], 1);
-      mbarrier_init(&sync.q_empty[g], 4);  // warps
+    for (int r = 0; r < L::kRows; ++r) {
+      mbarrier_init(&sync.q_full[r], 1);
+      mbarrier_init(&sync.q_empty[r], 4);  // warps
     }
     for (int s = 0; s < L::kKvStages; ++s) {
       for (int r = 0; r < L::kRows; ++r) {
         mbarrier_init(&sync.kv_full[s][r], 1);
         mbarrier_init(&sync.kv_ready[s][r], 1);
-        mbarrier_init(&sync.kv_empty[s][r], 4 * L::kQueryGroups);
+        mbarrier_init(&sync.kv_empty[s][r], 4);
       }
     }
     for (int s = 0; s < L::kBiasStages; ++s) {
@@ -125,7 +120,7 @@ struct ForwardContext {
     for (int s = 0; s < kItemSlots; ++s) {
       mbarrier_init(&sync.item_full[s], 1);
       // The consumers' warps, and the warps of K and V, of the bias and of the mask.
-      mbarrier_init(&sync.item_empty[s], 4 * L::kGroups + (kDirectBias ? 2 : 3));
+      mbarrier_init(&sync.item_empty[s], 4 * L::kRows + 3);
     }
     fence_mbarrier_init();
   }

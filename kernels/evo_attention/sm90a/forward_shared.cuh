@@ -1,14 +1,15 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// EvoAttention forward on Hopper:  out = sigmoid(gate) * softmax(scale q k^T + bias + mask) v.
+// EvoAttention forward on Hopper where rows share a bias:
+//   out = sigmoid(gate) * softmax(scale q k^T + bias + mask) v.
 //
 // One persistent CTA per multiprocessor takes items (batch, group of rows, head, block of queries)
-// from a counter. Warp roles: `kGroups` consumer warpgroups, and one producer warpgroup whose warps
-// are 0 hand-out and Q, 1 K and V, 2 bias, 3 mask. Per step a consumer holds one score tile of 64
-// queries x kKeys keys in registers:
+// from a counter. Warp roles: three consumer warpgroups, one a row, and one producer warpgroup
+// whose warps are 0 hand-out and Q, 1 K and V, 2 bias, 3 mask. Per step a consumer holds one score
+// tile of 64 queries x 64 keys in registers:
 //
-//   S = bias tile (fp32, already times log2 e)       16-byte loads: they are wgmma's accumulators
+//   S = bias tile (already times log2 e)              16-byte loads: they are wgmma's accumulators
 //   S += (scale log2(e) q) k^T                        wgmma; q is scaled once, in shared memory
 //   P = 2^S in bf16                                   no shift: see below
 //   [O | l] += P [v | valid]                          wgmma, P from registers
@@ -20,8 +21,7 @@
 //
 // No running maximum: fp32 and bf16 reach 2^127, so a row is right whenever its l lies within
 // kSmallestSum .. kLargestSum and everything is finite. A tile with a row outside goes to a list,
-// and the exact kernel (the same code with a running maximum and the mask applied to S) does it
-// again. Both read the same tiles, so every finite input is served.
+// and the exact kernel (forward_exact.cuh) does it again from the caller's tensors.
 //
 // What bounds it: exponentials beside the products; then shared-memory bandwidth (docs/kernels/
 // evo_attention.md has the measurements).
@@ -33,10 +33,10 @@
 
 namespace megafold::kernels::sm90a {
 
-template <class Shape, bool kExact>
+template <class Shape>
 __global__ void __launch_bounds__(ForwardLayout<Shape>::kThreads, 1)
-    evo_attention_forward(const __grid_constant__ ForwardArgs args) {
-  using Context = ForwardContext<Shape, kExact>;
+    evo_attention_shared(const __grid_constant__ ForwardArgs args) {
+  using Context = ForwardContext<Shape>;
   using L = typename Context::L;
   extern __shared__ __align__(1024) uint8_t shared[];
   const Context context{args, shared,
@@ -46,16 +46,14 @@ __global__ void __launch_bounds__(ForwardLayout<Shape>::kThreads, 1)
   allow_next_kernel();
   wait_for_earlier_kernels();
   const int group = static_cast<int>(threadIdx.x / 128);
-  if (group == L::kGroups) {
+  if (group == L::kRows) {
     setmaxnreg_decrease<L::kProducerRegisters>();
     const ForwardProducer<Context> producer{context};
     const int warp = static_cast<int>(threadIdx.x / 32 % 4);
     const int lane = static_cast<int>(threadIdx.x % 32);
     if (warp == 0 && lane == 0) producer.produce_queries();
     if (warp == 1 && lane == 0) producer.produce_keys();
-    if constexpr (!Context::kDirectBias) {
-      if (warp == 2 && lane == 0) producer.produce_bias();
-    }
+    if (warp == 2 && lane == 0) producer.produce_bias();
     if (warp == 3) producer.apply_mask(lane);
   } else {
     setmaxnreg_increase<L::kConsumerRegisters>();
@@ -64,30 +62,24 @@ __global__ void __launch_bounds__(ForwardLayout<Shape>::kThreads, 1)
   }
 }
 
-template <class Shape, bool kExact>
-void launch_forward(const ForwardArgs& args, int grid, Stream stream) {
-  using Context = ForwardContext<Shape, kExact>;
+template <class Shape>
+void launch_shared(const ForwardArgs& args, int grid, Stream stream) {
+  using Context = ForwardContext<Shape>;
   static const bool prepared = [] {
-    check(cudaFuncSetAttribute(evo_attention_forward<Shape, kExact>,
+    check(cudaFuncSetAttribute(evo_attention_shared<Shape>,
                                cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(Context::kSharedBytes)),
-          "shared memory of evo_attention_forward");
+          "shared memory of evo_attention_shared");
     return true;
   }();
   static_cast<void>(prepared);
-  launch(evo_attention_forward<Shape, kExact>, dim3(grid), dim3(Context::L::kThreads),
-         Context::kSharedBytes, stream, true, args);
+  launch(evo_attention_shared<Shape>, dim3(grid), dim3(Context::L::kThreads), Context::kSharedBytes,
+         stream, true, args);
 }
 
 template <class Shape>
-constexpr ForwardPlan make_forward_plan() {
-  return {Shape::kKeys,
-          Shape::kRows,
-          Shape::kQueryGroups,
-          Shape::kSubs,
-          Shape::kBiasStages == 0,
-          launch_forward<Shape, false>,
-          launch_forward<typename Shape::Exact, true>};
+constexpr SharedPlan shared_plan() {
+  return {Shape::kRows, Shape::kSubs, launch_shared<Shape>};
 }
 
 }  // namespace megafold::kernels::sm90a
