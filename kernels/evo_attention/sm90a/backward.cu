@@ -15,9 +15,9 @@ namespace {
 /// Sizes that follow from the shape, and where each part of the workspace begins.
 struct Plan {
   int64_t planes, query_tiles, key_tiles, segments;
-  DbiasPartials partials{};
-  int64_t bias_by_query, bias_by_key, query_pairs, mask_words, whole_tiles, dattention, sums, turns;
-  int64_t num_turns, bytes;
+  DbiasTarget dbias{};
+  int64_t bias_by_query, bias_by_key, query_pairs, mask_words, whole_tiles, dattention, sums;
+  int64_t counts, num_counts, bytes;  // two tickets, then the turns
 
   explicit Plan(const EvoAttentionBackward& p) {
     const EvoAttentionForward& f = p.forward;
@@ -25,12 +25,12 @@ struct Plan {
     query_tiles = (f.queries + kBackwardTile - 1) / kBackwardTile;
     key_tiles = (f.keys + kBackwardTile - 1) / kBackwardTile;
     segments = planes * query_tiles;
-    const int64_t group_rows = dqdbias_rows(f.head_dim);
+    const int64_t few = dqdbias_rows(f.head_dim), group_rows = f.rows <= few ? few : 2 * few;
     const int64_t groups = (f.rows + group_rows - 1) / group_rows;
     const int64_t slots = (device_info().multiprocessors + segments - 1) / segments;
-    partials.group_rows = static_cast<int>(group_rows);
-    partials.groups = static_cast<int>(groups);
-    partials.slots = static_cast<int>(std::min(groups, slots));
+    dbias.group_rows = static_cast<int>(group_rows);
+    dbias.groups = static_cast<int>(groups);
+    dbias.slots = static_cast<int>(std::min(groups, slots));
     int64_t at = 0;
     const auto take = [&](int64_t size) {
       const int64_t begin = at;
@@ -45,9 +45,11 @@ struct Plan {
     whole_tiles = take(f.batch * f.rows * ((key_tiles + 63) / 64) * sizeof(uint64_t));
     dattention =
         take(f.gate != nullptr ? f.batch * f.rows * f.queries * f.heads * f.head_dim * 2 : 0);
-    num_turns = p.dbias != nullptr ? partials.slots * segments * key_tiles : 0;
-    sums = take(num_turns * kTileScoresBytes);
-    turns = take(num_turns * sizeof(int));
+    const int64_t turns =
+        p.dbias != nullptr && f.rows > few ? dbias.slots * segments * key_tiles : 0;
+    sums = take(turns * kTileScoresBytes);
+    num_counts = 2 + turns;
+    counts = take(num_counts * sizeof(int));
     bytes = at;
   }
 };
@@ -67,6 +69,12 @@ CUtensorMap token_map(const EvoAttentionForward& f, const void* base, const Toke
 template <class T>
 T* at(void* workspace, int64_t offset) {
   return reinterpret_cast<T*>(static_cast<uint8_t*>(workspace) + offset);
+}
+
+bool aligned(const void* pointer, const TokenStrides& s, uintptr_t bytes) {
+  const auto elements = static_cast<int64_t>(bytes / 2);
+  return reinterpret_cast<uintptr_t>(pointer) % bytes == 0 && s.batch % elements == 0 &&
+         s.row % elements == 0 && s.token % elements == 0 && s.head % elements == 0;
 }
 
 void prepare(const EvoAttentionBackward& p, const Plan& plan, void* workspace, Stream stream) {
@@ -91,8 +99,8 @@ void prepare(const EvoAttentionBackward& p, const Plan& plan, void* workspace, S
   a.mask = f.mask, a.mask_batch = f.mask_batch, a.mask_row = f.mask_row, a.mask_key = f.mask_key;
   a.mask_words = at<uint64_t>(workspace, plan.mask_words);
   a.whole_tiles = at<uint64_t>(workspace, plan.whole_tiles);
-  a.turns = at<int>(workspace, plan.turns);
-  a.num_turns = plan.num_turns;
+  a.counts = at<int>(workspace, plan.counts);
+  a.num_counts = plan.num_counts;
   a.bias_blocks = f.bias != nullptr ? static_cast<int>(plan.segments * plan.key_tiles) : 1;
   f.head_dim == 32   ? launch_prepare<32>(a, stream)
   : f.head_dim == 48 ? launch_prepare<48>(a, stream)
@@ -105,6 +113,8 @@ BackwardArguments main_arguments(const EvoAttentionBackward& p, const Plan& plan
   a.q = token_map(f, f.q, f.q_stride, f.queries);
   a.k = token_map(f, f.k, f.k_stride, f.keys);
   a.v = token_map(f, f.v, f.v_stride, f.keys);
+  a.delta_from_out = f.gate == nullptr && plan.key_tiles > 1;
+  if (a.delta_from_out) a.out = token_map(f, f.out, f.out_stride, f.queries);
   if (f.gate == nullptr) {
     a.dattention = token_map(f, p.dout, p.dout_stride, f.queries);
   } else {
@@ -124,22 +134,26 @@ BackwardArguments main_arguments(const EvoAttentionBackward& p, const Plan& plan
   a.dq = static_cast<__nv_bfloat16*>(p.dq), a.dq_stride = p.dq_stride;
   a.dk = static_cast<__nv_bfloat16*>(p.dk), a.dk_stride = p.dk_stride;
   a.dv = static_cast<__nv_bfloat16*>(p.dv), a.dv_stride = p.dv_stride;
-  a.dbias = plan.partials;
-  a.dbias.sums = p.dbias == nullptr ? nullptr : at<float>(workspace, plan.sums);
-  a.dbias.turns = at<int>(workspace, plan.turns);
+  a.wide_gradients = aligned(p.dq, p.dq_stride, 16) && aligned(p.dk, p.dk_stride, 16) &&
+                     aligned(p.dv, p.dv_stride, 16);
+  a.tickets = at<int>(workspace, plan.counts);
+  a.dbias = plan.dbias;
+  a.dbias.type = f.bias_dtype;
+  if (p.dbias != nullptr && p.forward.rows <= dqdbias_rows(p.forward.head_dim)) {
+    const uintptr_t pair = f.bias_dtype == DType::f32 ? 8 : 4;
+    a.dbias.whole = p.dbias;
+    a.dbias.whole_in_pairs = f.keys % 2 == 0 && reinterpret_cast<uintptr_t>(p.dbias) % pair == 0;
+  } else if (p.dbias != nullptr) {
+    a.dbias.sums = at<float>(workspace, plan.sums);
+    a.dbias.turns = a.tickets + 2;
+  }
   return a;
 }
 
-template <int kHeadDim>
-void launch_main(const BackwardArguments& a, Stream stream) {
-  launch_dkdv<kHeadDim>(a, device_info().multiprocessors, stream);
-  launch_dqdbias<kHeadDim>(a, device_info().multiprocessors, stream);
-}
-
-void sum_dbias(const EvoAttentionBackward& p, const Plan& plan, void* workspace, Stream stream) {
+void sum_dbias(const EvoAttentionBackward& p, const Plan& plan, const DbiasTarget& partials,
+               Stream stream) {
   SumArguments a{};
-  a.partials = plan.partials;
-  a.partials.sums = at<float>(workspace, plan.sums);
+  a.partials = partials;
   a.queries = p.forward.queries, a.keys = p.forward.keys;
   a.query_tiles = plan.query_tiles, a.key_tiles = plan.key_tiles, a.segments = plan.segments;
   a.dbias = p.dbias;
@@ -147,13 +161,15 @@ void sum_dbias(const EvoAttentionBackward& p, const Plan& plan, void* workspace,
                       : p.forward.bias_dtype == DType::bf16 ? sum_dbias_kernel<__nv_bfloat16>
                                                             : sum_dbias_kernel<__half>;
   launch(kernel, dim3(static_cast<uint32_t>(plan.segments * plan.key_tiles)), dim3(kPrepareThreads),
-         0, stream, false, a);
+         0, stream, true, a);
 }
 
-bool aligned(const void* pointer, const TokenStrides& s, uintptr_t bytes) {
-  const auto elements = static_cast<int64_t>(bytes / 2);
-  return reinterpret_cast<uintptr_t>(pointer) % bytes == 0 && s.batch % elements == 0 &&
-         s.row % elements == 0 && s.token % elements == 0 && s.head % elements == 0;
+template <int kHeadDim>
+void launch_main(const EvoAttentionBackward& p, const Plan& plan, void* workspace, Stream stream) {
+  const BackwardArguments a = main_arguments(p, plan, workspace);
+  launch_dqdbias<kHeadDim>(a, device_info().multiprocessors, stream);
+  if (a.dbias.sums != nullptr) sum_dbias(p, plan, a.dbias, stream);
+  launch_dkdv<kHeadDim>(a, device_info().multiprocessors, stream);
 }
 
 Reasons supports(const EvoAttentionBackward& p) {
@@ -191,8 +207,9 @@ Reasons supports(const EvoAttentionBackward& p) {
            (f.rows == 1 || s.row > 0) && (f.batch == 1 || s.batch > 0);
   };
   need(spread(f.q_stride, f, f.queries) && spread(f.k_stride, f, f.keys) &&
-           spread(f.v_stride, f, f.keys) && spread(p.dout_stride, f, f.queries),
-       "takes no broadcast or negative strides in q, k, v and dout");
+           spread(f.v_stride, f, f.keys) && spread(f.out_stride, f, f.queries) &&
+           spread(p.dout_stride, f, f.queries),
+       "takes no broadcast or negative strides in q, k, v, out and dout");
   constexpr int64_t kMost = std::numeric_limits<int>::max();
   const int64_t tiles = (std::max(f.queries, f.keys) + kBackwardTile - 1) / kBackwardTile;
   need(f.batch <= kMost / f.heads && f.batch * f.heads <= kMost / f.rows &&
@@ -211,12 +228,10 @@ int64_t workspace_bytes(const EvoAttentionBackward& p) {
 void run(const EvoAttentionBackward& p, void* workspace, Stream stream) {
   const Plan plan(p);
   prepare(p, plan, workspace, stream);
-  const BackwardArguments a = main_arguments(p, plan, workspace);
   const int64_t d = p.forward.head_dim;
-  d == 32   ? launch_main<32>(a, stream)
-  : d == 48 ? launch_main<48>(a, stream)
-            : launch_main<64>(a, stream);
-  if (p.dbias != nullptr) sum_dbias(p, plan, workspace, stream);
+  d == 32   ? launch_main<32>(p, plan, workspace, stream)
+  : d == 48 ? launch_main<48>(p, plan, workspace, stream)
+            : launch_main<64>(p, plan, workspace, stream);
 }
 
 }  // namespace

@@ -7,17 +7,19 @@
 //   P = 2^(scale_log2 Q K^T + log2(e) (bias - lse))      dP = dA V^T       dS = P (dP - delta)
 //   dV = P^T dA     dK = scale dS^T Q     dQ = scale dS K     dbias = sum over rows of dS
 //
-// with dA the gradient of the attention before its gate and delta_i = sum_d dout_id out_id. Four
-// launches: prepare (delta, dA, dgate; bias in the order of the accumulators; mask bits), dkdv (a
-// warpgroup keeps dK and dV of 64 keys of a row and walks over the queries), dqdbias (a warpgroup
-// keeps dQ of 64 queries of several rows and walks over the keys, so that dbias of a tile is summed
-// over those rows in registers), and sum_dbias (partial sums in a fixed order).
+// with dA the gradient of the attention before its gate and delta_i = sum_d dA_id A_id. Up to four
+// launches: prepare (with a gate delta, dA, dgate; bias in the order of the accumulators; mask
+// bits), dqdbias (a warpgroup keeps dQ of 64 queries of several rows and walks over the keys, so
+// that dbias of a tile is summed over those rows in registers; without a gate it finds delta too),
+// sum_dbias (partial sums in a fixed order, where there is more than one group of rows), and dkdv
+// (a warpgroup keeps dK and dV of 64 keys of a row and walks over the queries).
 #pragma once
 
 #include <cuda.h>
 #include <cuda_bf16.h>
 
 #include <cstdint>
+#include <limits>
 
 #include "kernels/common/arch/sm90a/tma.cuh"
 #include "kernels/common/arch/sm90a/wgmma.cuh"
@@ -36,27 +38,105 @@ struct __align__(16) QueryPair {
   float minus_lse[2], minus_delta[2];
 };
 inline constexpr int kTilePairs = kBackwardTile / 2;
+/// A minus_delta that prepare leaves to dqdbias, which reads dA anyway.
+inline constexpr float kUnknownDelta = std::numeric_limits<float>::infinity();
 
-/// Where dbias of a tile of scores is summed over the rows. A group of rows adds its sum to partial
-/// sum `group % slots` of its segment (plane, query tile), in the order of the groups: `turns`
-/// counts the groups that have. Enough slots that the group whose turn comes before was nearly
-/// always taken up a whole wave of CTAs earlier, few enough that all partial sums stay in L2.
-struct DbiasPartials {
+/// Where dbias of a tile of scores goes. With few rows a tile is whole when its warpgroup has
+/// walked over them, and goes straight to `whole`. Otherwise a group adds its sum to partial sum
+/// `group % slots` of its segment (plane, query tile), in the order of the groups: `turns` counts
+/// the groups that have. Enough slots that a group seldom waits for the one before it, few enough
+/// that all partial sums stay in L2.
+struct DbiasTarget {
   int group_rows, groups, slots;
-  float* sums;  // [slot, segment, key tile], tiles as bias_by_query; null: dbias is not wanted
+  float* sums;  // [slot, segment, key tile], tiles as bias_by_query; null: not wanted, or `whole`
   int* turns;   // the same, a count each
+  void* whole;  // [B, H, Nq, Nk] in `type`; null: not wanted, or `sums`
+  DType type;
+  bool whole_in_pairs;  // two keys of a query may be written at once
   __host__ __device__ int64_t tile(int slot, int64_t segments, int64_t segment, int64_t key_tiles,
                                    int64_t key_tile) const {
     return (slot * segments + segment) * key_tiles + key_tile;
   }
 };
-/// Rows of a group: of two warpgroups, as many each as their registers hold dQ of.
+/// As many rows as a warpgroup's registers hold dQ of. Up to here they are few: one group. A group
+/// of many has twice as many.
 constexpr int dqdbias_rows(int64_t head_dim) {
-  return head_dim == 32 ? 8 : 4;
+  return head_dim == 32 ? 4 : 2;
 }
+
+/// How many lanes of a consumer warp arrive at a barrier, after all its lanes' reads. One is
+/// enough; racecheck does not see that the warp's convergence orders the other lanes' reads before
+/// that, so in a build for it (-DMEGAFOLD_RACECHECK) every lane arrives.
+#ifdef MEGAFOLD_RACECHECK
+inline constexpr int kWarpArrivals = 32;
+#else
+inline constexpr int kWarpArrivals = 1;
+#endif
+__device__ __forceinline__ bool lane_arrives(int thread) {
+  return kWarpArrivals == 32 || thread % 32 == 0;
+}
+
+/// Hands units of work to the CTAs of a kernel in the order in which they ask. A unit may therefore
+/// wait for any before it: those were taken by CTAs that run. A CTA's producer warp asks and tells
+/// its other warps.
+struct UnitQueue {
+  int unit[2];
+  Mbarrier full[2], empty[2];
+
+  __device__ void init(uint32_t warps, uint32_t threads) {  // that read
+    for (int i = 0; i < 2; ++i) {
+      mbarrier_init(&full[i], 1);
+      mbarrier_init(&empty[i], warps * kWarpArrivals + threads);
+    }
+  }
+};
+/// The producer's end, used by a whole warp.
+struct UnitSource {
+  UnitQueue& queue;
+  int* ticket;  // in global memory, 0 before the kernel
+  RingCursor<2> ring{};
+  int asked = 0;
+
+  /// Asks for a unit; the answer is waited for in tell().
+  __device__ __forceinline__ void ask() {
+    if (threadIdx.x % 32 == 0) asked = atomicAdd(ticket, 1);
+  }
+  __device__ __forceinline__ int tell() {
+    const int unit = __shfl_sync(0xFFFFFFFF, asked, 0);
+    mbarrier_wait(&queue.empty[ring.slot], ring.parity ^ 1);
+    if (elect_one()) {
+      queue.unit[ring.slot] = unit;
+      mbarrier_arrive(&queue.full[ring.slot]);
+    }
+    __syncwarp();
+    ring.advance();
+    return unit;
+  }
+};
+/// A reader's end: a whole warp, or a single thread.
+struct UnitReader {
+  UnitQueue& queue;
+  RingCursor<2> ring{};
+
+  __device__ __forceinline__ int next_of_warp() {
+    mbarrier_wait(&queue.full[ring.slot], ring.parity);
+    const int unit = __shfl_sync(0xFFFFFFFF, queue.unit[ring.slot], 0);
+    if (lane_arrives(threadIdx.x)) mbarrier_arrive(&queue.empty[ring.slot]);
+    ring.advance();
+    return unit;
+  }
+  __device__ __forceinline__ int next_of_thread() {
+    mbarrier_wait(&queue.full[ring.slot], ring.parity);
+    const int unit = queue.unit[ring.slot];
+    mbarrier_arrive(&queue.empty[ring.slot]);
+    ring.advance();
+    return unit;
+  }
+};
 
 struct BackwardArguments {
   CUtensorMap q, k, v, dattention;  // [D, H, token, R, B], boxes of 64 tokens of one head
+  CUtensorMap out;                  // the same; only with delta_from_out
 
   int batch, rows, heads, queries, keys, query_tiles, key_tiles;
   float scale, scale_log2;
@@ -70,13 +150,16 @@ struct BackwardArguments {
   const float* bias_by_query;
   const float* bias_by_key;
   int has_bias;
-  const QueryPair* query_pairs;  // [B, R, H, query_tiles * 32]
-  const uint64_t* mask_words;    // [B, R, key_tiles]; bit j: key 64 tile + j exists and is valid
-  const uint64_t* whole_tiles;   // [B, R, key_tiles / 64 rounded up]; bit t: its word t is all ones
+  QueryPair* query_pairs;       // [B, R, H, query_tiles * 32]
+  bool delta_from_out;          // dqdbias finds delta, where it reads kUnknownDelta
+  const uint64_t* mask_words;   // [B, R, key_tiles]; bit j: key 64 tile + j exists and is valid
+  const uint64_t* whole_tiles;  // [B, R, key_tiles / 64 rounded up]; bit t: its word t is all ones
 
   __nv_bfloat16 *dq, *dk, *dv;
   TokenStrides dq_stride, dk_stride, dv_stride;
-  DbiasPartials dbias;
+  bool wide_gradients;  // dq, dk and dv lie at multiples of 16 bytes
+  DbiasTarget dbias;
+  int* tickets;  // of dqdbias and of dkdv
 };
 
 template <int kHeadDim>
@@ -172,23 +255,51 @@ __device__ __forceinline__ void load_operand(uint32_t (&a)[BackwardTile<kHeadDim
   }
 }
 
+/// Of a quad's lanes: word i of lane l becomes word l of lane i.
+__device__ __forceinline__ void transpose_in_quad(uint32_t (&x)[4], int lane) {
+#pragma unroll
+  for (int bit = 1; bit <= 2; bit *= 2) {
+    const bool upper = lane & bit;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (i & bit) continue;
+      uint32_t &low = x[i], &high = x[i + bit];
+      const uint32_t received = __shfl_xor_sync(0xFFFFFFFF, upper ? low : high, bit);
+      (upper ? low : high) = received;
+    }
+  }
+}
+
 /// Writes an accumulator of 64 tokens, times `factor`, as bf16. Rows at or past `tokens` are left
-/// out; rows whose bit in `valid` is not set become 0.
+/// out; rows whose bit in `valid` is not set become 0. wide: 16 bytes may be written at once.
 template <int kHeadDim>
 __device__ __forceinline__ void store_gradient(__nv_bfloat16* to, int64_t token_stride, int tokens,
                                                uint64_t valid, const float (&d)[kHeadDim / 2],
-                                               float factor, int thread) {
-  const int row = 16 * (thread / 32) + thread % 32 / 4;
+                                               float factor, bool wide, int thread) {
+  const int row = 16 * (thread / 32) + thread % 32 / 4, lane = thread % 4;
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     const int token = row + 8 * h;
-    if (token >= tokens) continue;
     const bool keep = valid >> token & 1;
-    auto* line = reinterpret_cast<uint32_t*>(to + token * token_stride) + thread % 4;
+    uint32_t pairs[kHeadDim / 8];  // columns 8 j + 2 lane and the next
 #pragma unroll
     for (int j = 0; j < kHeadDim / 8; ++j) {
       const uint32_t pair = pack_bf16(d[4 * j + 2 * h] * factor, d[4 * j + 2 * h + 1] * factor);
-      line[4 * j] = keep ? pair : 0;
+      pairs[j] = keep ? pair : 0;
+    }
+    auto* line = reinterpret_cast<uint32_t*>(to + token * token_stride);
+#pragma unroll
+    for (int first = 0; first < kHeadDim / 8; first += 4) {
+      if (wide && first + 4 <= kHeadDim / 8) {
+        uint32_t x[4] = {pairs[first], pairs[first + 1], pairs[first + 2], pairs[first + 3]};
+        transpose_in_quad(x, lane);  // columns 8 (first + lane) and on
+        if (token < tokens) {
+          *reinterpret_cast<uint4*>(line + 4 * (first + lane)) = make_uint4(x[0], x[1], x[2], x[3]);
+        }
+      } else if (token < tokens) {
+#pragma unroll
+        for (int j = first; j < first + 4 && j < kHeadDim / 8; ++j) line[4 * j + lane] = pairs[j];
+      }
     }
   }
 }

@@ -21,7 +21,9 @@ struct DkDvConfig {
   static constexpr int kStages = kHeadDim == 32 ? 4 : 3;
   static constexpr int kConsumerRegisters = kRows == 3 ? 160 : 240;
   static constexpr int kProducerRegisters = kRows == 3 ? 32 : 24;
-  static constexpr bool kOverlap = kRows == 2;  // the last products with the next tile's first
+  // A tile's last products run beside the loads of the next one's bias; with registers to spare
+  // (P and dS are their operands) beside its first products too.
+  static constexpr bool kOverlap = kRows == 2;
   static constexpr int kThreads = 128 * (kRows + 1);
   static constexpr uint32_t kTileBytes = BackwardTile<kHeadDim>::kBytes;
 
@@ -31,6 +33,7 @@ struct DkDvConfig {
     float bias[kStages][kTileScores];
     QueryPair pairs[kStages][kRows][kTilePairs];
     Mbarrier full[kStages], empty[kStages], keys_full, keys_empty;
+    UnitQueue units;
   };
   static_assert(sizeof(Shared) <= 227 * 1024);
 };
@@ -56,7 +59,10 @@ __device__ void dkdv_produce(const BackwardArguments& a,
   constexpr uint32_t kPairBytes = kTilePairs * sizeof(QueryPair);
   RingCursor<Config::kStages> ring;
   uint32_t keys_parity = 0;
-  for (int u = blockIdx.x; u < units; u += gridDim.x) {
+  UnitSource source{shared.units, a.tickets + 1};
+  source.ask();
+  for (int u = source.tell(); u < units; u = source.tell()) {
+    source.ask();
     const DkDvUnit unit(a, u, Config::kRows);
     const int plane = unit.b * a.heads + unit.h;
     const float* bias = a.bias_by_key;
@@ -108,18 +114,19 @@ __device__ void dkdv_consume(const BackwardArguments& a,
                              int thread) {
   using Config = DkDvConfig<kHeadDim>;
   using Tile = BackwardTile<kHeadDim>;
-  const bool signals = thread % 32 == 0;
+  const bool arrives = lane_arrives(thread);
   RingCursor<Config::kStages> ring;
   uint32_t keys_parity = 0;
-  for (int u = blockIdx.x; u < units; u += gridDim.x) {
+  UnitReader reader{shared.units};
+  for (int u = reader.next_of_warp(); u < units; u = reader.next_of_warp()) {
     const DkDvUnit unit(a, u, Config::kRows);
     mbarrier_wait(&shared.keys_full, keys_parity);
     keys_parity ^= 1;
     if (w >= unit.rows) {  // no row for this warpgroup: only keep the barriers' count
-      if (signals) mbarrier_arrive(&shared.keys_empty);
+      if (arrives) mbarrier_arrive(&shared.keys_empty);
       for (int t = 0; t < a.query_tiles; ++t, ring.advance()) {
         mbarrier_wait(&shared.full[ring.slot], ring.parity);
-        if (signals) mbarrier_arrive(&shared.empty[ring.slot]);
+        if (arrives) mbarrier_arrive(&shared.empty[ring.slot]);
       }
       continue;
     }
@@ -130,13 +137,20 @@ __device__ void dkdv_consume(const BackwardArguments& a,
     uint32_t k[Tile::kSteps][4], v[Tile::kSteps][4];
     load_operand<kHeadDim>(k, shared.k[w], thread);
     load_operand<kHeadDim>(v, shared.v[w], thread);
+    fence_proxy_async();  // they have arrived: the next copy may follow
     __syncwarp();
-    if (signals) mbarrier_arrive(&shared.keys_empty);
+    if (arrives) mbarrier_arrive(&shared.keys_empty);
 
     float dk[kHeadDim / 2], dv[kHeadDim / 2];
 #pragma unroll
     for (int i = 0; i < kHeadDim / 2; ++i) dk[i] = dv[i] = 0;
-    int previous = -1;  // the stage whose products may still be in flight
+    int previous = -1;  // the stage whose last products may still be in flight
+    const auto finish_sums = [&] {
+      wgmma_wait<0>();
+      pin(dk);
+      pin(dv);
+      if (previous >= 0 && arrives) mbarrier_arrive(&shared.empty[previous]);
+    };
     for (int t = 0; t < a.query_tiles; ++t) {
       const int slot = static_cast<int>(ring.slot);
       mbarrier_wait(&shared.full[slot], ring.parity);
@@ -146,6 +160,7 @@ __device__ void dkdv_consume(const BackwardArguments& a,
       float s[32], dp[32];
       load_scores(s, shared.bias[slot], thread);
       pin(s);
+      if constexpr (!Config::kOverlap) finish_sums();
       wgmma_fence();
       product_over_head<kHeadDim>(s, k, q, true);
       wgmma_commit();
@@ -154,10 +169,8 @@ __device__ void dkdv_consume(const BackwardArguments& a,
 
       wgmma_wait<1>();  // S, and the sums of the stage before
       pin(s);
-      if constexpr (Config::kOverlap) {
-        if (previous >= 0 && signals) mbarrier_arrive(&shared.empty[previous]);
-        previous = slot;
-      }
+      if (Config::kOverlap && previous >= 0 && arrives) mbarrier_arrive(&shared.empty[previous]);
+      previous = slot;
       // Columns are queries: pair 4 j + thread % 4 holds those of accumulators 4 j .. 4 j + 3.
       const QueryPair* pairs = shared.pairs[slot][w] + thread % 4;
 #pragma unroll
@@ -186,26 +199,17 @@ __device__ void dkdv_consume(const BackwardArguments& a,
       wgmma_fence();
       product_over_tokens<kHeadDim>(dk, ds, q);
       wgmma_commit();
-      if constexpr (!Config::kOverlap) {
-        wgmma_wait<0>();
-        pin(dk);
-        pin(dv);
-        if (signals) mbarrier_arrive(&shared.empty[slot]);
-      }
     }
-    wgmma_wait<0>();
-    pin(dk);
-    pin(dv);
-    if (Config::kOverlap && signals) mbarrier_arrive(&shared.empty[previous]);
+    finish_sums();
 
     const int first = unit.key_tile * kBackwardTile;
     const auto at = [&](const TokenStrides& s) {
       return unit.b * s.batch + row * s.row + first * s.token + unit.h * s.head;
     };
     store_gradient<kHeadDim>(a.dk + at(a.dk_stride), a.dk_stride.token, a.keys - first, valid, dk,
-                             a.scale, thread);
+                             a.scale, a.wide_gradients, thread);
     store_gradient<kHeadDim>(a.dv + at(a.dv_stride), a.dv_stride.token, a.keys - first, valid, dv,
-                             1.0F, thread);
+                             1.0F, a.wide_gradients, thread);
   }
 }
 
@@ -218,10 +222,11 @@ __global__ void __launch_bounds__(DkDvConfig<kHeadDim>::kThreads, 1)
   if (threadIdx.x == 0) {
     for (int i = 0; i < Config::kStages; ++i) {
       mbarrier_init(&shared.full[i], 1);
-      mbarrier_init(&shared.empty[i], 4 * Config::kRows);
+      mbarrier_init(&shared.empty[i], 4 * Config::kRows * kWarpArrivals);
     }
     mbarrier_init(&shared.keys_full, 1);
-    mbarrier_init(&shared.keys_empty, 4 * Config::kRows);
+    mbarrier_init(&shared.keys_empty, 4 * Config::kRows * kWarpArrivals);
+    shared.units.init(4 * Config::kRows, 0);
     fence_mbarrier_init();
   }
   __syncthreads();

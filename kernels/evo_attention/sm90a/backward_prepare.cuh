@@ -3,13 +3,13 @@
 //
 // What the backward's main kernels read and the inputs do not hold as they need it. One launch; a
 // block does one of three jobs, by its index:
-//   rows   64 queries of a row, all heads: delta, and with a gate dA = dout sigmoid(gate) and
+//   rows   with a gate: 64 queries of a row, all heads: lse, dA = dout sigmoid(gate), delta, and
 //          dgate = dout out (1 - sigmoid(gate)), which needs no division by sigmoid(gate). Memory
-//          bound: reads out, dout (and gate) once.
+//          bound: reads out, dout and gate once.
+//   lines  without one: lse of a row's queries; delta is left to dqdbias.
 //   bias   a tile of scores into the order of the accumulators: times log2(e) for dqdbias, divided
-//   by
-//          scale for dkdv.
-//   mask   64 keys into a word, 64 words of a row a warp; and the counts of turns set to 0.
+//          by scale for dkdv.
+//   mask   64 keys into a word, 64 words of a row a warp; and the tickets and turns set to 0.
 #pragma once
 
 #include <cuda_fp16.h>
@@ -21,7 +21,7 @@ namespace megafold::kernels::sm90a {
 
 struct PrepareArguments {
   int batch, rows, heads, queries, keys, query_tiles, key_tiles;
-  const __nv_bfloat16 *v, *out, *dout, *gate;  // gate null: no dattention, no dgate
+  const __nv_bfloat16 *v, *out, *dout, *gate;  // gate null: no dattention, no dgate, no delta
   TokenStrides v_stride, out_stride, dout_stride, gate_stride, dgate_stride;
   __nv_bfloat16* dattention;  // [B, R, Nq, H, D]
   __nv_bfloat16* dgate;       // null: not wanted
@@ -38,10 +38,10 @@ struct PrepareArguments {
   int64_t mask_batch, mask_row, mask_key;
   uint64_t *mask_words, *whole_tiles;
 
-  int* turns;  // set to 0
-  int64_t num_turns;
+  int* counts;  // tickets and turns: set to 0
+  int64_t num_counts;
 
-  int bias_blocks, row_blocks;  // row_blocks: by launch_prepare
+  int bias_blocks, row_blocks;  // row_blocks, of rows or lines: by launch_prepare
 };
 
 inline constexpr int kPrepareThreads = 256;
@@ -67,9 +67,10 @@ __device__ __forceinline__ uint4 load_16(const __nv_bfloat16* from) {
 /// The only valid key of a row, or -1 where there are more or none.
 __device__ __forceinline__ int only_valid_key(const PrepareArguments& a, int b, int row,
                                               int* shared) {
+  if (a.mask == nullptr) return a.keys == 1 ? 0 : -1;
   int count = 0, last = -1;
   for (int key = threadIdx.x; key < a.keys; key += kPrepareThreads) {
-    if (a.mask == nullptr || a.mask[b * a.mask_batch + row * a.mask_row + key * a.mask_key] != 0) {
+    if (a.mask[b * a.mask_batch + row * a.mask_row + key * a.mask_key] != 0) {
       ++count;
       last = key;
     }
@@ -81,11 +82,18 @@ __device__ __forceinline__ int only_valid_key(const PrepareArguments& a, int b, 
   return *shared;
 }
 
-template <int kHeadDim, bool kGate>
+/// -log2(e) lse; a row without a valid key has lse = -inf, and keeps it so that P = 0.
+__device__ __forceinline__ float minus_lse_of(float lse) {
+  return lse == -INFINITY ? -INFINITY : -lse * kLog2E;
+}
+
+/// With one valid key P is 1 and dS = dP - delta is 0, but out is rounded, and that would be all
+/// that is left of dS: then delta is dP itself, here and in prepare_lines.
+template <int kHeadDim>
 __device__ __forceinline__ void prepare_rows(const PrepareArguments& a, int block,
                                              typename PrepareRows<kHeadDim>::Shared& shared) {
   using Rows = PrepareRows<kHeadDim>;
-  constexpr int kBatch = kGate ? 2 : 4;  // 16-byte loads in flight without spills
+  constexpr int kBatch = 2;  // 16-byte loads in flight of each tensor, without spills
   const int tile = block % a.query_tiles;
   int rest = block / a.query_tiles;
   const int head_blocks = (a.heads + Rows::kMostHeads - 1) / Rows::kMostHeads;
@@ -100,13 +108,12 @@ __device__ __forceinline__ void prepare_rows(const PrepareArguments& a, int bloc
     return b * s.batch + row * s.row + first * s.token + (h0 + h) * s.head + 8 * lane;
   };
   const __nv_bfloat16 *out = a.out + at(a.out_stride), *dout = a.dout + at(a.dout_stride);
-  const __nv_bfloat16* gate = kGate ? a.gate + at(a.gate_stride) : nullptr;
-  __nv_bfloat16* dgate = kGate && a.dgate != nullptr ? a.dgate + at(a.dgate_stride) : nullptr;
+  const __nv_bfloat16* gate = a.gate + at(a.gate_stride);
+  __nv_bfloat16* dgate = a.dgate != nullptr ? a.dgate + at(a.dgate_stride) : nullptr;
   __nv_bfloat16* dattention =
-      kGate ? a.dattention + ((int64_t{line} * a.queries + first) * a.heads + h0 + h) * kHeadDim +
-                  8 * lane
-            : nullptr;
+      a.dattention + ((int64_t{line} * a.queries + first) * a.heads + h0 + h) * kHeadDim + 8 * lane;
 
+  const int only_key = only_valid_key(a, b, row, &shared.only_key);
   for (int i = threadIdx.x; i < heads * kBackwardTile; i += kPrepareThreads) {
     const int token = i % kBackwardTile, head = i / kBackwardTile;
     shared.lse[head][token] =
@@ -114,9 +121,6 @@ __device__ __forceinline__ void prepare_rows(const PrepareArguments& a, int bloc
                        : -INFINITY;
     if (token >= tokens) shared.delta[head][token] = 0;
   }
-  // With one valid key P is 1 and dS = dP - delta is 0, but out is rounded; then delta is dP
-  // itself.
-  const int only_key = only_valid_key(a, b, row, &shared.only_key);
   uint4 value = make_uint4(0, 0, 0, 0);
   if (only_key >= 0 && lane < Rows::kChunks) {
     value = load_16(a.v + b * a.v_stride.batch + row * a.v_stride.row +
@@ -133,7 +137,7 @@ __device__ __forceinline__ void prepare_rows(const PrepareArguments& a, int bloc
       if (first_token < step && token < tokens && lane < Rows::kChunks) {
         o[i] = load_16(out + token * a.out_stride.token);
         d[i] = load_16(dout + token * a.dout_stride.token);
-        if constexpr (kGate) g[i] = load_16(gate + token * a.gate_stride.token);
+        g[i] = load_16(gate + token * a.gate_stride.token);
       }
     }
 #pragma unroll
@@ -145,17 +149,19 @@ __device__ __forceinline__ void prepare_rows(const PrepareArguments& a, int bloc
       float sum = 0;
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        const float2 x = __bfloat1622float2(o2[j]), y = __bfloat1622float2(d2[j]);
-        const float2 product = make_float2(x.x * y.x, x.y * y.y);
-        sum += product.x + product.y;
-        if constexpr (kGate) {
-          const float2 z = __bfloat1622float2(reinterpret_cast<__nv_bfloat162*>(&g[i])[j]);
-          // sigmoid(z) and sigmoid(-z) from one exponential, kept finite.
-          const float2 e = make_float2(__expf(fminf(-z.x, 80)), __expf(fminf(-z.y, 80)));
-          const float2 open = make_float2(__fdividef(1, 1 + e.x), __fdividef(1, 1 + e.y));
-          d2[j] = __floats2bfloat162_rn(y.x * open.x, y.y * open.y);
-          o2[j] = __floats2bfloat162_rn(product.x * e.x * open.x, product.y * e.y * open.y);
-        }
+        float2 x = __bfloat1622float2(o2[j]), y = __bfloat1622float2(d2[j]);
+        const float2 z = __bfloat1622float2(reinterpret_cast<__nv_bfloat162*>(&g[i])[j]);
+        // sigmoid(z) and sigmoid(-z) from one exponential, kept finite.
+        const float2 e = make_float2(__expf(fminf(-z.x, 80)), __expf(fminf(-z.y, 80)));
+        const float2 open = make_float2(__fdividef(1, 1 + e.x), __fdividef(1, 1 + e.y));
+        d2[j] = __floats2bfloat162_rn(y.x * open.x, y.y * open.y);
+        o2[j] = __floats2bfloat162_rn(x.x * y.x * e.x * open.x, x.y * y.y * e.y * open.y);
+        // From here on x is A, and y the dA that the products see: delta belongs to that one, since
+        // what differs does not cancel in dS = P (dP - delta).
+        x = make_float2(fmaf(x.x, e.x, x.x), fmaf(x.y, e.y, x.y));
+        y = __bfloat1622float2(d2[j]);
+        sum = fmaf(x.x, y.x, sum);
+        sum = fmaf(x.y, y.y, sum);
       }
       if (only_key >= 0) {
         sum = 0;
@@ -166,11 +172,10 @@ __device__ __forceinline__ void prepare_rows(const PrepareArguments& a, int bloc
           sum += y.x * v.x + y.y * v.y;
         }
       }
-      if constexpr (kGate) {
-        if (mine && lane < Rows::kChunks) {
-          *reinterpret_cast<uint4*>(dattention + token * a.heads * kHeadDim) = d[i];
-          if (dgate != nullptr)
-            *reinterpret_cast<uint4*>(dgate + token * a.dgate_stride.token) = o[i];
+      if (mine && lane < Rows::kChunks) {
+        *reinterpret_cast<uint4*>(dattention + token * a.heads * kHeadDim) = d[i];
+        if (dgate != nullptr) {
+          *reinterpret_cast<uint4*>(dgate + token * a.dgate_stride.token) = o[i];
         }
       }
 #pragma unroll
@@ -186,12 +191,60 @@ __device__ __forceinline__ void prepare_rows(const PrepareArguments& a, int bloc
     QueryPair x;
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
-      const float lse = shared.lse[head][2 * pair + c];
-      x.minus_lse[c] = lse == -INFINITY ? -INFINITY : -lse * kLog2E;
+      x.minus_lse[c] = minus_lse_of(shared.lse[head][2 * pair + c]);
       x.minus_delta[c] = -shared.delta[head][2 * pair + c];
     }
     const int64_t line_head = int64_t{line} * a.heads + h0 + head;
     a.query_pairs[(line_head * a.query_tiles + tile) * kTilePairs + pair] = x;
+  }
+}
+
+inline constexpr int kLinePairs = 4 * kPrepareThreads;  // of a block of prepare_lines
+inline int line_blocks(const PrepareArguments& a) {
+  return (a.heads * a.query_tiles * kTilePairs + kLinePairs - 1) / kLinePairs;
+}
+template <int kHeadDim>
+__device__ __forceinline__ void prepare_lines(const PrepareArguments& a, int block,
+                                              int* shared_key) {
+  const int pairs_of_head = a.query_tiles * kTilePairs, pairs = a.heads * pairs_of_head;
+  const int blocks = (pairs + kLinePairs - 1) / kLinePairs;
+  const int line = block / blocks, b = line / a.rows, row = line % a.rows;
+  QueryPair x[kLinePairs / kPrepareThreads];
+  const int first = block % blocks * kLinePairs + threadIdx.x;
+#pragma unroll
+  for (int i = 0; i < kLinePairs / kPrepareThreads; ++i) {
+    const int at = first + i * kPrepareThreads;
+    const int head = at / pairs_of_head, query = at % pairs_of_head * 2;
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+      x[i].minus_lse[c] = at < pairs && query + c < a.queries
+                              ? a.lse[(int64_t{line} * a.heads + head) * a.queries + query + c]
+                              : -INFINITY;
+    }
+  }
+  const int only_key = only_valid_key(a, b, row, shared_key);
+#pragma unroll
+  for (int i = 0; i < kLinePairs / kPrepareThreads; ++i) {
+    const int at = first + i * kPrepareThreads;
+    if (at >= pairs) break;
+    const int head = at / pairs_of_head, query = at % pairs_of_head * 2;
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+      x[i].minus_lse[c] = minus_lse_of(x[i].minus_lse[c]);
+      x[i].minus_delta[c] = kUnknownDelta;
+      if (only_key >= 0) {
+        float delta = 0;
+        const auto* dout = a.dout + b * a.dout_stride.batch + row * a.dout_stride.row +
+                           (query + c) * a.dout_stride.token + head * a.dout_stride.head;
+        const auto* v = a.v + b * a.v_stride.batch + row * a.v_stride.row +
+                        only_key * a.v_stride.token + head * a.v_stride.head;
+        for (int d = 0; query + c < a.queries && d < kHeadDim; ++d) {
+          delta += static_cast<float>(dout[d]) * static_cast<float>(v[d]);
+        }
+        x[i].minus_delta[c] = -delta;
+      }
+    }
+    a.query_pairs[int64_t{line} * pairs + at] = x[i];
   }
 }
 
@@ -242,9 +295,9 @@ __device__ __forceinline__ void prepare_bias(const PrepareArguments& a, int bloc
 }
 
 __device__ __forceinline__ void prepare_mask(const PrepareArguments& a, int block, int blocks) {
-  for (int64_t i = int64_t{block} * kPrepareThreads + threadIdx.x; i < a.num_turns;
+  for (int64_t i = int64_t{block} * kPrepareThreads + threadIdx.x; i < a.num_counts;
        i += int64_t{blocks} * kPrepareThreads) {
-    a.turns[i] = 0;
+    a.counts[i] = 0;
   }
   const int chunks = (a.key_tiles + 63) / 64, lane = threadIdx.x % 32;
   const int64_t chunk = int64_t{block} * (kPrepareThreads / 32) + threadIdx.x / 32;
@@ -279,7 +332,11 @@ __global__ void __launch_bounds__(kPrepareThreads, kGate ? 3 : 4)
   if (block < a.bias_blocks) {
     prepare_bias(a, block, shared.bias);
   } else if (block < a.bias_blocks + a.row_blocks) {
-    prepare_rows<kHeadDim, kGate>(a, block - a.bias_blocks, shared.rows);
+    if constexpr (kGate) {
+      prepare_rows<kHeadDim>(a, block - a.bias_blocks, shared.rows);
+    } else {
+      prepare_lines<kHeadDim>(a, block - a.bias_blocks, &shared.rows.only_key);
+    }
   } else {
     const int others = a.bias_blocks + a.row_blocks;
     prepare_mask(a, block - others, gridDim.x - others);
@@ -288,7 +345,7 @@ __global__ void __launch_bounds__(kPrepareThreads, kGate ? 3 : 4)
 
 /// dbias of one tile of scores: its partial sums, in order.
 struct SumArguments {
-  DbiasPartials partials;
+  DbiasTarget partials;
   int queries, keys, query_tiles, key_tiles, segments;
   void* dbias;  // [planes, Nq, Nk]
 };
@@ -324,7 +381,10 @@ void launch_prepare(PrepareArguments a, Stream stream) {
   const int64_t chunks = int64_t{a.batch} * a.rows * ((a.key_tiles + 63) / 64);
   const int64_t mask_blocks = (chunks + kPrepareThreads / 32 - 1) / (kPrepareThreads / 32);
   const int64_t heads = PrepareRows<kHeadDim>::kMostHeads;
-  a.row_blocks = a.batch * a.rows * a.query_tiles * ((a.heads + heads - 1) / heads);
+  a.row_blocks =
+      a.batch * a.rows *
+      static_cast<int>(a.gate != nullptr ? a.query_tiles * ((a.heads + heads - 1) / heads)
+                                         : line_blocks(a));
   const auto kernel =
       a.gate == nullptr ? prepare_kernel<kHeadDim, false> : prepare_kernel<kHeadDim, true>;
   launch(kernel, dim3(static_cast<uint32_t>(a.bias_blocks + a.row_blocks + mask_blocks)),
