@@ -69,4 +69,9 @@ class ComponentDictionary {
   std::string version_, file_;
 };
 
+/// Writes components as BinaryCIF, gzipped where the name ends in .gz; heavy atoms and what else a
+/// Component holds, so that reading it gives the same components. Throws Device (base/publish.h).
+void write_dictionary(const std::filesystem::path& path,
+                      const std::vector<const Component*>& components);
+
 }  // namespace megafold

@@ -1,0 +1,93 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "structure/ccd.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "structure/test_entry.h"
+
+namespace megafold {
+namespace {
+
+using testing::demo_dictionary;
+
+TEST(Dictionary, KnowsWhatAComponentIs) {
+  const Component* const serine = demo_dictionary().find("SER");
+  ASSERT_NE(serine, nullptr);
+  EXPECT_EQ(serine->linking, Linking::peptide);
+  EXPECT_EQ(serine->one_letter, 'S');
+  ASSERT_EQ(serine->atoms.size(), 7U);  // N CA C O CB OG OXT, no hydrogen
+  EXPECT_EQ(serine->bonds.size(), 6U);
+  EXPECT_TRUE(serine->atoms.back().leaving);
+  EXPECT_EQ(demo_dictionary().find("MSE")->one_letter, 'M');  // its parent's
+  EXPECT_EQ(demo_dictionary().find("DG")->linking, Linking::dna);
+  EXPECT_EQ(demo_dictionary().find("U")->linking, Linking::rna);
+  EXPECT_EQ(demo_dictionary().find("GNP")->linking, Linking::none);
+  EXPECT_EQ(demo_dictionary().find("MG")->atoms.at(0).charge, 2);
+  EXPECT_EQ(demo_dictionary().find("Q9Q"), nullptr);
+}
+
+TEST(Dictionary, TextCifOfOneBlockPerComponent) {
+  const auto block = [](const char* code, const char* letter) {
+    return fmt::format(
+        "data_{0}\n_chem_comp.id {0}\n_chem_comp.type 'L-PEPTIDE LINKING'\n"
+        "_chem_comp.one_letter_code {1}\nloop_\n_chem_comp_atom.comp_id\n"
+        "_chem_comp_atom.atom_id\n_chem_comp_atom.type_symbol\n_chem_comp_atom.charge\n"
+        "{0} CA C 0\n{0} \"O5'\" O -1\n{0} H1 H 0\n"
+        "loop_\n_chem_comp_bond.comp_id\n_chem_comp_bond.atom_id_1\n_chem_comp_bond.atom_id_2\n"
+        "{0} CA \"O5'\"\n{0} CA H1\n",
+        code, letter);
+  };
+  const auto dictionary = ComponentDictionary::parse(block("XX1", "K") + block("XX2", "?"), "x");
+  ASSERT_EQ(dictionary.components().size(), 2U);
+  const Component* const first = dictionary.find("XX1");
+  EXPECT_EQ(first->one_letter, 'K');
+  ASSERT_EQ(first->atoms.size(), 2U);
+  EXPECT_EQ(first->atoms[1].name, ShortName("O5'"));
+  EXPECT_EQ(first->atoms[1].charge, -1);
+  EXPECT_FALSE(first->atoms[0].has_ideal);
+  EXPECT_EQ(first->bonds.size(), 1U);
+  EXPECT_EQ(dictionary.find("XX2")->one_letter, 'X');
+  EXPECT_THROW(ComponentDictionary::parse(block("A", "A") + block("A", "A"), "x"), BadInput);
+  EXPECT_THROW(ComponentDictionary::parse("data_x\n_cell.length_a 1\n", "x"), BadInput);
+}
+
+TEST(Dictionary, WrittenAndReadAgainIsTheSame) {
+  std::vector<const Component*> all;
+  for (const Component& component : demo_dictionary().components()) all.push_back(&component);
+  for (const char* const suffix : {".bcif", ".bcif.gz"}) {
+    const auto path =
+        std::filesystem::temp_directory_path() / fmt::format("mf_ccd_{}{}", ::getpid(), suffix);
+    write_dictionary(path, all);
+    const auto again = ComponentDictionary::read(path);
+    std::filesystem::remove(path);
+    ASSERT_EQ(again.components().size(), all.size());
+    for (size_t i = 0; i < all.size(); ++i) {
+      const Component &a = *all[i], &b = again.components()[i];
+      EXPECT_EQ(a.code, b.code);
+      EXPECT_EQ(a.name, b.name);
+      EXPECT_EQ(a.linking, b.linking);
+      EXPECT_EQ(a.one_letter, b.one_letter);
+      EXPECT_EQ(a.parent, b.parent);
+      EXPECT_EQ(a.bonds, b.bonds);
+      ASSERT_EQ(a.atoms.size(), b.atoms.size());
+      for (size_t k = 0; k < a.atoms.size(); ++k) {
+        const ComponentAtom &p = a.atoms[k], &q = b.atoms[k];
+        EXPECT_EQ(p.name, q.name);
+        EXPECT_EQ(p.element, q.element) << a.code.view() << ' ' << p.name.view();
+        EXPECT_EQ(p.charge, q.charge);
+        EXPECT_EQ(p.leaving, q.leaving);
+        EXPECT_EQ(p.has_ideal, q.has_ideal);
+        EXPECT_EQ(p.has_model, q.has_model);
+        EXPECT_EQ(p.ideal, q.ideal);
+        EXPECT_EQ(p.model, q.model);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace megafold
