@@ -229,10 +229,10 @@ TEST(Msa, RowsStandSideBySideAndCopiesShareThem) {
   assemble_msa(structure, tokens, alignments(), {.draw_rows = false}, random, batch);
   ASSERT_EQ(batch.msa.sizes(), at::IntArrayRef({9, 5}));
   for (int64_t s = 0; s < 9; ++s) {
-    EXPECT_EQ(batch.msa[s][1].item<int64_t>(), (s + 7) % 20);
-    EXPECT_EQ(batch.msa[s][3].item<int64_t>(), (s + 7) % 20);
-    EXPECT_EQ(batch.deletion[s][0].item<float>(), static_cast<float>(s % 7));
-    EXPECT_EQ(batch.msa[s][4].item<int64_t>(), kRestypeGap);
+    EXPECT_EQ(batch.msa[s][1].item<uint8_t>(), (s + 7) % 20);
+    EXPECT_EQ(batch.msa[s][3].item<uint8_t>(), (s + 7) % 20);
+    EXPECT_EQ(batch.deletion[s][0].item<uint8_t>(), static_cast<float>(s % 7));
+    EXPECT_EQ(batch.msa[s][4].item<uint8_t>(), kRestypeGap);
   }
   EXPECT_EQ(batch.profile[4][kRestypeGap].item<float>(), 1.0F);
   EXPECT_EQ(batch.deletion_mean[1].item<float>(), 0.5F);
@@ -249,8 +249,8 @@ TEST(Msa, DrawsAreOrderedSubsetsOfEverySize) {
     assemble_msa(structure, tokens, alignments(), {}, random, batch);
     const int64_t S = batch.msa.size(0);
     ++sizes[static_cast<size_t>(S)];
-    ASSERT_EQ(batch.msa[0][0].item<int64_t>(), 0);  // the query
-    ASSERT_EQ(batch.deletion[0][0].item<float>(), 0.0F);
+    ASSERT_EQ(batch.msa[0][0].item<uint8_t>(), 0);  // the query
+    ASSERT_EQ(batch.deletion[0][0].item<uint8_t>(), 0.0F);
   }
   EXPECT_EQ(sizes[0], 0);
   for (size_t k = 1; k <= 50; ++k) EXPECT_NEAR(sizes[k], draws / 50.0, 5 * std::sqrt(draws / 50.0));
@@ -259,7 +259,7 @@ TEST(Msa, DrawsAreOrderedSubsetsOfEverySize) {
   assemble_msa(structure, tokens, alignments(), {.max_rows = 4, .draw_rows = false}, random,
                capped);
   EXPECT_EQ(capped.msa.size(0), 4);
-  EXPECT_EQ(capped.msa[3][0].item<int64_t>(), 3);
+  EXPECT_EQ(capped.msa[3][0].item<uint8_t>(), 3);
 }
 
 TEST(Msa, ChainsWithoutAlignmentFollowTheDialect) {
@@ -269,14 +269,14 @@ TEST(Msa, ChainsWithoutAlignmentFollowTheDialect) {
   Batch query, gap;
   auto random = stream(0, Purpose::msa);
   assemble_msa(structure, tokens, alignments(), {.draw_rows = false}, random, query);
-  EXPECT_EQ(query.msa[0][4].item<int64_t>(), own);
+  EXPECT_EQ(query.msa[0][4].item<uint8_t>(), own);
   EXPECT_EQ(query.profile[4][own].item<float>(), 1.0F);
-  EXPECT_EQ(query.msa[1][4].item<int64_t>(), kRestypeGap);
+  EXPECT_EQ(query.msa[1][4].item<uint8_t>(), kRestypeGap);
   for (int64_t i = 0; i < 4; ++i)  // the modified residue's tokens repeat its column
-    EXPECT_EQ(query.msa[2][i].item<int64_t>(), 5);
+    EXPECT_EQ(query.msa[2][i].item<uint8_t>(), 5);
   assemble_msa(structure, tokens, alignments(),
                {.draw_rows = false, .missing = MissingAlignment::gap}, random, gap);
-  EXPECT_EQ(gap.msa[0][4].item<int64_t>(), kRestypeGap);
+  EXPECT_EQ(gap.msa[0][4].item<uint8_t>(), kRestypeGap);
   EXPECT_EQ(gap.profile[4].sum().item<float>(), 0.0F);
 }
 

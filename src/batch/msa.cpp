@@ -3,19 +3,53 @@
 #include "batch/msa.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 
 #include "base/errors.h"
+#include "batch/buffers.h"
 
 namespace megafold {
 namespace {
 
+/// Consecutive tokens of the sample that read consecutive columns.
+struct Run {
+  int64_t token, column, length;
+};
+
 /// One alignment of the sample, its rows drawn, and the tokens that read it.
 struct Part {
   AlignmentView alignment;
-  std::vector<int64_t> rows;                       // ascending; the first is the query's
-  std::vector<std::pair<int64_t, int64_t>> cells;  // (token of the sample, column)
+  std::vector<int64_t> rows;  // ascending; the first is the query's
+  std::vector<Run> runs;
+
+  void add(int64_t token, int64_t column) {
+    if (!runs.empty() && runs.back().token + runs.back().length == token &&
+        runs.back().column + runs.back().length == column)
+      ++runs.back().length;
+    else
+      runs.push_back({token, column, 1});
+  }
+  [[nodiscard]] int64_t tokens() const {
+    int64_t sum = 0;
+    for (const Run& run : runs) sum += run.length;
+    return sum;
+  }
 };
+
+/// Copies one row's values to their tokens. Most runs are a few letters: a loop beats memcpy's
+/// call.
+void copy_runs(const std::vector<Run>& runs, const uint8_t* from, uint8_t* to) {
+  for (const Run& run : runs) {
+    const uint8_t* const source = from + run.column;
+    uint8_t* const target = to + run.token;
+    if (run.length >= 32) {
+      std::memcpy(target, source, static_cast<size_t>(run.length));
+      continue;
+    }
+    for (int64_t i = 0; i < run.length; ++i) target[i] = source[i];
+  }
+}
 
 /// Row 0 and k - 1 of the others, each subset equally likely, ascending (Knuth's algorithm S).
 std::vector<int64_t> draw_rows(int64_t available, const MsaOptions& options, Random& random) {
@@ -67,7 +101,7 @@ void assemble_msa(const StructureView& structure, const std::vector<int32_t>& to
           "record {}: token {} reads column {} of alignment {}, which has {}; build the "
           "cache again",
           structure.key(), t, column, *key, part.alignment.columns);
-    part.cells.emplace_back(i, column);
+    part.add(i, column);
     const auto c = static_cast<size_t>(column);
     std::copy_n(&part.alignment.profile[c * kNumRestypes], kNumRestypes,
                 profile + i * kNumRestypes);
@@ -76,24 +110,33 @@ void assemble_msa(const StructureView& structure, const std::vector<int32_t>& to
 
   int64_t S = 1;
   for (const Part& part : parts) S = std::max(S, std::ssize(part.rows));
-  batch.msa = at::full({S, N}, kRestypeGap, at::kLong);
-  batch.deletion = at::zeros({S, N}, at::kFloat);
-  batch.msa_mask = at::ones({S, N}, at::kFloat);
-  auto* const msa = batch.msa.data_ptr<int64_t>();
-  auto* const deletion = batch.deletion.data_ptr<float>();
+  batch.msa = pooled_tensor({S, N}, at::kByte);
+  batch.deletion = pooled_tensor({S, N}, at::kByte);
+  batch.msa_mask = pooled_tensor({S, N}, at::kByte);
+  auto* const msa = batch.msa.data_ptr<uint8_t>();
+  auto* const deletion = batch.deletion.data_ptr<uint8_t>();
+  std::memset(batch.msa_mask.data_ptr<uint8_t>(), 1, static_cast<size_t>(S * N));
+  // Rows that some token does not read show a gap there; where every token reads, nothing is
+  // filled that would be written over.
+  const bool full = parts.size() == 1 && parts[0].tokens() == N;
+  const int64_t filled = full ? std::ssize(parts[0].rows) : 0;  // from this row on
+  const auto cells = static_cast<size_t>((S - filled) * N);
+  std::memset(msa + filled * N, kRestypeGap, cells);
+  std::memset(deletion + filled * N, 0, cells);
   for (const auto& [token, restype] : own_query) {
-    msa[token] = restype;
+    msa[token] = static_cast<uint8_t>(restype);
     profile[token * kNumRestypes + restype] = 1;
   }
   for (const Part& part : parts) {
-    for (int64_t s = 0; s < std::ssize(part.rows); ++s) {
-      const auto row =
-          static_cast<size_t>(part.rows[static_cast<size_t>(s)] * part.alignment.columns);
-      for (const auto& [token, column] : part.cells) {
-        msa[s * N + token] = part.alignment.msa[row + static_cast<size_t>(column)];
-        deletion[s * N + token] = part.alignment.deletion[row + static_cast<size_t>(column)];
+    size_t next = 0;  // of the rows drawn
+    part.alignment.for_each_block(part.rows.back() + 1, [&](const AlignmentView::Rows& block) {
+      for (; next < part.rows.size() && part.rows[next] < block.first + block.count; ++next) {
+        const int64_t from = (part.rows[next] - block.first) * part.alignment.columns;
+        const auto to = static_cast<int64_t>(next) * N;
+        copy_runs(part.runs, block.msa + from, msa + to);
+        copy_runs(part.runs, block.deletion + from, deletion + to);
       }
-    }
+    });
   }
 }
 

@@ -30,13 +30,19 @@ class CheckedReader {
 
   template <class T>
   std::span<const T> get(std::string_view name) {
-    const auto spec = std::ranges::find(schema_, name, &ArraySpec::name);
+    check<T>(name);
     const ArrayView view = record_.array(name);
+    return {view.as<T>(), static_cast<size_t>(view.size())};
+  }
+  /// The same without reading it.
+  template <class T>
+  void check(std::string_view name) {
+    const auto spec = std::ranges::find(schema_, name, &ArraySpec::name);
+    const ArrayView view = record_.describe(name);
     if (view.type != kArrayType<T> || view.type != spec->type)
       fail<Corrupt>("record {}: array {} has type {}, the schema says {}; build the cache again",
                     record_.key(), name, static_cast<int>(view.type), static_cast<int>(spec->type));
     check_shape(*spec, view.shape);
-    return {view.as<T>(), static_cast<size_t>(view.size())};
   }
   int64_t extent(char letter) const { return letters_.at(letter); }
 
@@ -166,13 +172,30 @@ void StructureView::check_indices() const {
 
 AlignmentView::AlignmentView(std::shared_ptr<const Record> record) : record_(std::move(record)) {
   CheckedReader read(*record_, kAlignmentArrays);
-  msa = read.get<uint8_t>("msa");
-  deletion = read.get<uint8_t>("deletion");
+  read.check<uint8_t>("msa");
+  read.check<uint8_t>("deletion");
   profile = read.get<float>("profile");
   deletion_mean = read.get<float>("deletion_mean");
   rows = read.extent('S');
   columns = read.extent('L');
   check(rows >= 1, key(), "number of alignment rows", 0, rows, 1);
+}
+
+void AlignmentView::for_each_block(int64_t last, const std::function<void(const Rows&)>& f) const {
+  thread_local std::vector<std::byte> msa, deletion;  // kept: fresh memory is dear
+  const int64_t step = record_->rows_per_block("msa");
+  const auto bytes = static_cast<size_t>(std::min(step, rows) * columns);
+  if (msa.size() < bytes) {
+    msa.resize(bytes);
+    deletion.resize(bytes);
+  }
+  for (int64_t first = 0; first < std::min(last, rows); first += step) {
+    const int64_t count = std::min(step, rows - first);
+    record_->read_rows("msa", first, count, msa.data());
+    record_->read_rows("deletion", first, count, deletion.data());
+    f({first, count, reinterpret_cast<const uint8_t*>(msa.data()),
+       reinterpret_cast<const uint8_t*>(deletion.data())});
+  }
 }
 
 }  // namespace megafold

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -69,14 +70,23 @@ class StructureView {
   std::shared_ptr<const Record> record_;
 };
 
-/// A sequence's alignment: S rows, L columns.
+/// A sequence's alignment: S rows, L columns. The rows are read when asked for, block by block.
 class AlignmentView {
  public:
   /// Throws as StructureView does.
   explicit AlignmentView(std::shared_ptr<const Record> record);
 
+  /// Some rows, consecutive: `msa` and `deletion` are [count, columns].
+  struct Rows {
+    int64_t first = 0, count = 0;
+    const uint8_t* msa = nullptr;
+    const uint8_t* deletion = nullptr;
+  };
+  /// Calls f for the blocks that hold rows [0, last), in order. What f is handed stays until it
+  /// returns. Blocks beyond are not read.
+  void for_each_block(int64_t last, const std::function<void(const Rows&)>& f) const;
+
   int64_t rows = 0, columns = 0;
-  std::span<const uint8_t> msa, deletion;         // S,L
   std::span<const float> profile, deletion_mean;  // L,32; L
   [[nodiscard]] const std::string& key() const { return record_->key(); }
 

@@ -2,29 +2,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/build.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
-#include <cstring>
-#include <exception>
 #include <mutex>
 #include <nlohmann/json.hpp>
-#include <set>
-#include <thread>
+#include <optional>
 #include <utility>
 
 #include "base/decompress.h"
 #include "base/errors.h"
 #include "base/hash.h"
 #include "base/publish.h"
+#include "cache/catalogue.h"
 #include "cache/inputs.h"
-#include "cache/layout.h"
+#include "cache/lock.h"
 #include "cache/match.h"
+#include "cache/parallel.h"
 #include "features/features.h"
 #include "structure/clean.h"
 
@@ -35,6 +29,8 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
+constexpr size_t kMaxGroup = 4096;  // records of a shard
+
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
@@ -44,33 +40,11 @@ Alphabet alphabet_of(ChainType type) {
   return type == ChainType::dna ? Alphabet::dna : Alphabet::protein;
 }
 
-/// One builder at a time holds a cache folder; the system lets go when the process ends.
-class FolderLock {
- public:
-  explicit FolderLock(const fs::path& folder) {
-    std::error_code error;
-    fs::create_directories(folder, error);
-    if (error) fail<Device>("{}: cannot make the folder: {}", folder.string(), error.message());
-    const fs::path path = folder / ".lock";
-    file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (file_ < 0)
-      fail<Device>("{}: cannot be opened: {}; choose a folder that this user may write to",
-                   path.string(), std::strerror(errno));
-    if (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
-      const int error_number = errno;
-      ::close(file_);
-      if (error_number == EWOULDBLOCK)
-        fail<BadInput>("{}: another build is at work on this cache; wait for it", folder.string());
-      fail<Device>("{}: cannot be locked: {}", path.string(), std::strerror(error_number));
-    }
-  }
-  FolderLock(const FolderLock&) = delete;
-  FolderLock& operator=(const FolderLock&) = delete;
-  ~FolderLock() { ::close(file_); }
-
- private:
-  int file_ = -1;
-};
+uint64_t size_of_file(const fs::path& path) {
+  std::error_code error;
+  const auto size = fs::file_size(path, error);
+  return error ? 0 : size;
+}
 
 /// What a killed build left behind: no reader looks at these.
 void remove_leftovers(const fs::path& folder) {
@@ -82,183 +56,360 @@ void remove_leftovers(const fs::path& folder) {
   }
 }
 
+/// The group of each item: a new one begins where the inputs of the last would exceed the limit.
+std::vector<size_t> cut_into_groups(const std::vector<uint64_t>& sizes, uint64_t limit) {
+  std::vector<size_t> out;
+  uint64_t bytes = 0;
+  size_t group = 0, items = 0;
+  for (const uint64_t size : sizes) {
+    if (items > 0 && (bytes + size > limit || items == kMaxGroup)) {
+      ++group;
+      bytes = items = 0;
+    }
+    bytes += size;
+    ++items;
+    out.push_back(group);
+  }
+  return out;
+}
+
 class CacheBuilder {
  public:
   CacheBuilder(const BuildOptions& options, const DataFolder& folder,
                const ComponentDictionary& dictionary)
-      : options_(options), folder_(folder), dictionary_(dictionary), matcher_(folder) {}
+      : options_(options),
+        folder_(folder),
+        dictionary_(dictionary),
+        matcher_(folder),
+        catalogue_(options.out) {
+    const auto first = static_cast<size_t>(options.part - 1);
+    for (size_t i = first; i < folder.entries.size(); i += static_cast<size_t>(options.parts))
+      entries_.push_back({&folder.entries[i], {}, {}, {}, false});
+  }
 
   BuildReport run() {
     const auto start = Clock::now();
+    find_structures();
+    make_structures();
+    match_alignments();
+    make_alignments();
     BuildReport report;
-    report.entries.resize(folder_.entries.size());
-    kept_.resize(folder_.entries.size());
-    std::atomic<size_t> next{0};
-    std::atomic<bool> stop{false};
-    size_t done = 0;
-    std::exception_ptr failure;  // the disk's: no entry's own fault, so the build stops
-    std::mutex mutex;
-    const auto work = [&] {
-      while (!stop) {
-        const size_t i = next++;
-        if (i >= folder_.entries.size()) return;
-        try {
-          report.entries[i] = build_entry(i);
-        } catch (...) {
-          const std::scoped_lock lock(mutex);
-          if (!failure) failure = std::current_exception();
-          stop = true;
-          return;
-        }
-        const std::scoped_lock lock(mutex);
-        ++done;
-        if (options_.progress) options_.progress(done, folder_.entries.size(), report.entries[i]);
-      }
-    };
-    const size_t wanted = options_.threads > 0 ? static_cast<size_t>(options_.threads)
-                                               : std::max(1U, std::thread::hardware_concurrency());
-    const size_t count = std::min(wanted, folder_.entries.size());
-    {
-      std::vector<std::jthread> threads;
-      for (size_t i = 1; i < count; ++i) threads.emplace_back(work);
-      work();
-    }
-    if (failure) std::rethrow_exception(failure);
-
     CacheIndex index;
-    for (const IndexEntry& entry : kept_)
-      if (!entry.key.empty()) index.entries.push_back(entry);
+    for (Entry& entry : entries_) finish(entry, index, report);
     finish_index(index);
-    publish_if_new(options_.out / kIndexFile, pack_index(index));
-    kill_point("cache.indexed");
-    report.content_key = index.content_key;
-    report.unused_alignments = matcher_.unused();
+    if (options_.parts == 1) {
+      publish_if_new(options_.out / kIndexFile, pack_index(index));
+      kill_point("cache.indexed");
+      report.content_key = index.content_key;
+      report.unused_alignments = matcher_.unused();
+    }
+    report.damaged = catalogue_.skipped();
     report.seconds = seconds_since(start);
-    publish(options_.out / kReportFile, to_json(report));
+    const std::string name =
+        options_.parts == 1 ? std::string(kReportFile)
+                            : fmt::format("report-{}-of-{}.json", options_.part, options_.parts);
+    publish(options_.out / name, to_json(report));
     return report;
   }
 
  private:
-  EntryReport build_entry(size_t i) {
-    const auto start = Clock::now();
-    const EntryFile& entry = folder_.entries[i];
+  struct Entry {
+    const EntryFile* file;
+    IndexEntry index;
     EntryReport report;
-    report.id = entry.id;
-    report.file = entry.path.string();
-    try {
-      make_entry(entry, kept_[i], report);
-    } catch (const BadInput& error) {
-      report.verdict = Verdict::failed;
-      const std::string text = error.what();  // every message names the file
-      report.reason =
-          text.find(report.file) == std::string::npos && text.find(": ") == std::string::npos
-              ? report.file + ": " + text
-              : text;
-      kept_[i] = {};
-    }
-    report.seconds = seconds_since(start);
-    return report;
+    std::vector<ChainSequence> chains;
+    bool settled = false;  // kept with its record in a shard, or dropped, or failed
+    std::map<std::string, size_t> jobs = {};  // chain label -> alignment
+  };
+  struct AlignmentJob {
+    std::string key;
+    const AlignmentFiles* files;
+    ChainSequence chain;
+    std::string failure = {};
+  };
+
+  /// Paths in messages are told from the data folder on: an index says the same wherever it lies.
+  [[nodiscard]] std::string shorten(std::string text) const {
+    const std::string prefix = (options_.data / "").string();
+    for (size_t at; (at = text.find(prefix)) != std::string::npos;) text.erase(at, prefix.size());
+    return text;
   }
 
-  void make_entry(const EntryFile& entry, IndexEntry& index, EntryReport& report) {
-    std::string bytes = read_file(entry.path);
-    const std::string key =
-        sha256_hex({"structure", entry.id, bytes, dictionary_.version(), kStructureRulesVersion});
-    const fs::path path = record_path(options_.out, RecordKind::structure, key);
-    std::vector<ChainSequence> chains;
-    report.reused = read_existing(path, key, chains, report);
-    if (!report.reused) {
-      const auto document = Document::parse(std::move(bytes), entry.path.string());
-      Cleaned cleaned = clean(read_entry(*document, entry.id), dictionary_);
-      if (!cleaned.dropped.empty()) {
-        report.verdict = Verdict::dropped;
-        report.reason = cleaned.dropped;
-        return;
+  void fail_entry(Entry& entry, const std::string& reason) const {
+    const std::string file = shorten(entry.file->path.string());
+    std::string text = shorten(reason);
+    if (text.find(file) == std::string::npos && text.find(": ") == std::string::npos)
+      text = file + ": " + text;
+    entry.report.verdict = entry.index.verdict = Verdict::failed;
+    entry.report.reason = entry.index.reason = text;
+    entry.settled = true;
+  }
+
+  void show(const Entry& entry) {
+    const std::scoped_lock lock(progress_mutex_);
+    ++shown_;
+    if (options_.progress) options_.progress(shown_, entries_.size(), entry.report);
+  }
+
+  [[nodiscard]] std::string structure_key(const Entry& entry, const std::string& bytes) const {
+    return sha256_hex(
+        {"structure", entry.file->id, bytes, dictionary_.version(), kStructureRulesVersion});
+  }
+
+  /// The key of every entry, and what earlier builds have of it.
+  void find_structures() {
+    std::map<std::string, IndexEntry> before;
+    try {
+      for (IndexEntry& entry : read_index(options_.out).entries)
+        if (entry.verdict != Verdict::kept) before.emplace(entry.id, std::move(entry));
+    } catch (const Error&) {  // none, or none that can be read: all verdicts are made again
+    }
+    parallel_for(entries_.size(), options_.threads, [&](size_t i) {
+      Entry& entry = entries_[i];
+      entry.index.id = entry.report.id = entry.file->id;
+      entry.report.file = entry.file->path.string();
+      try {
+        entry.index.key = structure_key(entry, read_file(entry.file->path));
+        (void)catalogue_.find_sound(entry.index.key);
+      } catch (const BadInput& error) {
+        fail_entry(entry, error.what());
       }
-      const StructureSource source{entry.path.filename().string(), dictionary_.version(),
+    });
+    for (Entry& entry : entries_) {
+      if (entry.settled) {
+        show(entry);
+        continue;
+      }
+      const auto old = before.find(entry.index.id);
+      if (old != before.end() && old->second.key == entry.index.key) {
+        entry.index = old->second;
+        entry.report.verdict = old->second.verdict;
+        entry.report.reason = old->second.reason;
+        entry.report.reused = entry.settled = true;
+        show(entry);
+      } else if (catalogue_.find(entry.index.key)) {
+        read_existing(entry);
+        show(entry);
+      }
+    }
+  }
+
+  /// What the later stages need of a record of an earlier build.
+  void read_existing(Entry& entry) const {
+    const auto record = catalogue_.open(RecordKind::structure, entry.index.key);
+    entry.report.tokens = record->describe("token_restype").size();
+    entry.report.atoms = record->describe("atom_element").size();
+    const ArrayView types = record->array("chain_type");
+    const json meta = json::parse(record->meta());
+    for (const json& chain : meta.at("chains")) {
+      const json& sequence = chain.at("sequence");
+      entry.chains.push_back({chain.at("label").get<std::string>(),
+                              chain.at("origin").get<std::string>(),
+                              chain.at("auth").get<std::string>(),
+                              sequence.is_null() ? std::string() : sequence.get<std::string>(),
+                              static_cast<ChainType>(types.as<uint8_t>()[entry.chains.size()])});
+    }
+    entry.report.chains = static_cast<int64_t>(entry.chains.size());
+    entry.report.verdict = Verdict::kept;
+    entry.report.reused = entry.settled = true;
+  }
+
+  /// Calls make(i) for each of `todo` (ascending) and publishes a group's records when it has its
+  /// last.
+  template <class F>
+  void make_shards(const std::vector<size_t>& todo, const std::vector<size_t>& groups, F&& make) {
+    struct Group {
+      size_t left = 0;
+      std::vector<PackedRecord> records;
+    };
+    std::map<size_t, Group> open;
+    for (const size_t i : todo) ++open[groups[i]].left;
+    std::mutex mutex;
+    parallel_for(todo.size(), options_.threads, [&](size_t k) {
+      const size_t i = todo[k];
+      std::optional<PackedRecord> record = make(i);
+      kill_point("cache.record");
+      std::vector<PackedRecord> whole;
+      {
+        const std::scoped_lock lock(mutex);
+        Group& group = open.at(groups[i]);
+        if (record) group.records.push_back(*std::move(record));
+        if (--group.left > 0) return;
+        whole = std::move(group.records);
+      }
+      if (whole.empty()) return;
+      catalogue_.add(write_shard(options_.out, std::move(whole)));
+      kill_point("cache.shard");
+    });
+  }
+
+  void make_structures() {
+    std::vector<uint64_t> sizes;
+    std::vector<size_t> todo;
+    for (size_t i = 0; i < entries_.size(); ++i) {
+      sizes.push_back(size_of_file(entries_[i].file->path));
+      if (!entries_[i].settled) todo.push_back(i);
+    }
+    make_shards(todo, cut_into_groups(sizes, options_.shard_bytes), [&](size_t i) {
+      Entry& entry = entries_[i];
+      const auto start = Clock::now();
+      std::optional<PackedRecord> record;
+      try {
+        record = make_structure(entry);
+      } catch (const BadInput& error) {
+        fail_entry(entry, error.what());
+      }
+      entry.report.seconds = seconds_since(start);
+      show(entry);
+      return record;
+    });
+  }
+
+  std::optional<PackedRecord> make_structure(Entry& entry) const {
+    std::string bytes = read_file(entry.file->path);
+    if (structure_key(entry, bytes) != entry.index.key)
+      fail<BadInput>("{}: the file changed during the build; build again",
+                     entry.file->path.string());
+    const auto document = Document::parse(std::move(bytes), entry.file->path.string());
+    Cleaned cleaned = clean(read_entry(*document, entry.file->id), dictionary_);
+    entry.settled = true;
+    std::string& dropped = cleaned.dropped;
+    if (dropped.empty()) {
+      const StructureSource source{entry.file->path.filename().string(), dictionary_.version(),
                                    std::string(kStructureRulesVersion)};
       const auto arrays = structure_arrays(cleaned.structure, source);
       for (const NamedArray& array : arrays) {
-        if (array.name == "token_restype") report.tokens = array.size();
-        if (array.name == "atom_element") report.atoms = array.size();
+        if (array.name == "token_restype") entry.report.tokens = array.size();
+        if (array.name == "atom_element") entry.report.atoms = array.size();
       }
+      if (entry.report.tokens == 0) dropped = "no token is left after cleaning";
       for (const Chain& chain : cleaned.structure.chains)
-        chains.push_back({chain.label, chain.origin, chain.auth,
-                          is_polymer(chain.type) ? one_letter_sequence(chain) : std::string(),
-                          chain.type});
-      if (report.tokens == 0) {
-        report.verdict = Verdict::dropped;
-        report.reason = "no token is left after cleaning";
-        return;
-      }
-      write_record(path, RecordKind::structure, key, arrays);
-      kill_point("cache.structure");
+        entry.chains.push_back({chain.label, chain.origin, chain.auth,
+                                is_polymer(chain.type) ? one_letter_sequence(chain) : std::string(),
+                                chain.type});
+      entry.report.chains = static_cast<int64_t>(entry.chains.size());
+      entry.report.verdict = Verdict::kept;
+      if (dropped.empty())
+        return PackedRecord{entry.index.key, RecordKind::structure,
+                            pack_record(RecordKind::structure, entry.index.key, arrays)};
     }
-    report.chains = static_cast<int64_t>(chains.size());
-    index.id = entry.id;
-    for (const auto& [label, files] : matcher_.match(entry.id, chains))
-      for (const ChainSequence& chain : chains)
-        if (chain.label == label) index.alignments[label] = make_alignment(*files, chain);
-    report.alignments = static_cast<int64_t>(index.alignments.size());
-    report.verdict = Verdict::kept;
-    index.key = key;
+    entry.report.verdict = entry.index.verdict = Verdict::dropped;
+    entry.report.reason = entry.index.reason = dropped;
+    return std::nullopt;
   }
 
-  /// The record of an earlier build, where there is one and it is sound.
-  static bool read_existing(const fs::path& path, const std::string& key,
-                            std::vector<ChainSequence>& chains, EntryReport& report) {
-    std::error_code error;
-    if (!fs::exists(path, error)) return false;
-    try {
-      const auto record = read_record(path, RecordKind::structure, key);
-      report.tokens = record->array("token_restype").size();
-      report.atoms = record->array("atom_element").size();
-      const ArrayView types = record->array("chain_type");
-      const json meta = json::parse(record->meta());
-      for (const json& chain : meta.at("chains")) {
-        const json& sequence = chain.at("sequence");
-        chains.push_back({chain.at("label").get<std::string>(),
-                          chain.at("origin").get<std::string>(),
-                          chain.at("auth").get<std::string>(),
-                          sequence.is_null() ? std::string() : sequence.get<std::string>(),
-                          static_cast<ChainType>(types.as<uint8_t>()[chains.size()])});
-      }
-      return true;
-    } catch (const Error&) {  // damaged: made again, over it
-    } catch (const json::exception&) {
-    }
-    chains.clear();
-    return false;
-  }
-
-  std::string make_alignment(const AlignmentFiles& files, const ChainSequence& chain) {
-    std::vector<AlignmentText> texts;
-    std::string all;
-    for (const fs::path& path : files.paths) {
-      texts.push_back({path.string(), read_decompressed(path)});
-      all += sha256_hex({path.filename().string(), texts.back().text});
-    }
-    const Alphabet alphabet = alphabet_of(chain.type);
-    const std::string key = sha256_hex({"alignment", all, chain.sequence, kAlignmentRulesVersion,
-                                        std::to_string(static_cast<int>(alphabet))});
-    const fs::path path = record_path(options_.out, RecordKind::alignment, key);
+  /// The SHA-256 of a file as it lies there, packed or not; each file is read once.
+  std::string hash_of_file(const fs::path& path) {
     {
-      const std::scoped_lock lock(alignment_mutex_);
-      if (!alignments_made_.insert(key).second) return key;  // another chain has the same
+      const std::scoped_lock lock(hash_mutex_);
+      if (const auto found = hashes_.find(path); found != hashes_.end()) return found->second;
     }
-    std::error_code error;
-    if (fs::exists(path, error)) {
+    std::string hash = sha256_hex({read_file(path)});
+    const std::scoped_lock lock(hash_mutex_);
+    return hashes_.emplace(path, std::move(hash)).first->second;
+  }
+
+  std::string alignment_key(const AlignmentFiles& files, const ChainSequence& chain) {
+    std::string all;
+    for (const fs::path& path : files.paths)
+      all += sha256_hex({path.filename().string(), hash_of_file(path)});
+    return sha256_hex({"alignment", all, chain.sequence, kAlignmentRulesVersion,
+                       std::to_string(static_cast<int>(alphabet_of(chain.type)))});
+  }
+
+  void match_alignments() {
+    std::vector<std::map<std::string, AlignmentJob>> wanted(entries_.size());  // by label
+    parallel_for(entries_.size(), options_.threads, [&](size_t i) {
+      Entry& entry = entries_[i];
+      if (entry.report.verdict != Verdict::kept) return;
       try {
-        read_record(path, RecordKind::alignment, key);
-        return key;
-      } catch (const Error&) {  // damaged: made again
+        for (const auto& [label, files] : matcher_.match(entry.index.id, entry.chains))
+          for (const ChainSequence& chain : entry.chains)
+            if (chain.label == label)
+              wanted[i].emplace(label, AlignmentJob{alignment_key(*files, chain), files, chain});
+      } catch (const BadInput& error) {
+        fail_entry(entry, error.what());
+        entry.index.key.clear();  // the alignments are no part of the key: to be tried again
+      }
+    });
+    std::map<std::string, size_t> known;
+    for (size_t i = 0; i < entries_.size(); ++i) {
+      if (entries_[i].report.verdict != Verdict::kept) continue;
+      for (auto& [label, job] : wanted[i]) {
+        const auto [found, is_new] = known.try_emplace(job.key, jobs_.size());
+        if (is_new) jobs_.push_back(std::move(job));
+        entries_[i].jobs[label] = found->second;
       }
     }
-    Msa msa = make_msa(texts, chain.sequence, alphabet, fmt::format("chain {}", chain.label));
-    write_record(path, RecordKind::alignment, key,
-                 alignment_arrays(std::move(msa), chain.sequence, alphabet));
-    kill_point("cache.alignment");
-    return key;
+  }
+
+  void make_alignments() {
+    std::vector<uint64_t> sizes;
+    for (const AlignmentJob& job : jobs_) {
+      uint64_t bytes = 0;
+      for (const fs::path& path : job.files->paths) bytes += size_of_file(path);
+      sizes.push_back(bytes);
+    }
+    std::atomic<size_t> done{0};
+    const auto show_job = [&](const AlignmentJob& job) {
+      const std::scoped_lock lock(progress_mutex_);
+      if (options_.alignment_progress)
+        options_.alignment_progress(++done, jobs_.size(), job.files->name, job.failure);
+    };
+    parallel_for(jobs_.size(), options_.threads,
+                 [&](size_t i) { (void)catalogue_.find_sound(jobs_[i].key); });
+    std::vector<size_t> todo;
+    for (size_t i = 0; i < jobs_.size(); ++i) {
+      if (catalogue_.find(jobs_[i].key))
+        show_job(jobs_[i]);
+      else
+        todo.push_back(i);
+    }
+    make_shards(todo, cut_into_groups(sizes, options_.shard_bytes), [&](size_t i) {
+      AlignmentJob& job = jobs_[i];
+      std::optional<PackedRecord> record;
+      try {
+        std::vector<AlignmentText> texts;
+        for (const fs::path& path : job.files->paths)
+          texts.push_back({path.string(), read_decompressed(path)});
+        const Alphabet alphabet = alphabet_of(job.chain.type);
+        Msa msa =
+            make_msa(texts, job.chain.sequence, alphabet, fmt::format("chain {}", job.chain.label));
+        record = PackedRecord{
+            job.key, RecordKind::alignment,
+            pack_record(RecordKind::alignment, job.key,
+                        alignment_arrays(std::move(msa), job.chain.sequence, alphabet))};
+      } catch (const BadInput& error) {
+        job.failure = shorten(error.what());
+      }
+      show_job(job);
+      return record;
+    });
+  }
+
+  void finish(Entry& entry, CacheIndex& index, BuildReport& report) {
+    for (const auto& [label, job] : entry.jobs) {
+      if (entry.report.verdict == Verdict::kept && !jobs_[job].failure.empty()) {
+        fail_entry(entry, jobs_[job].failure);
+        entry.index.key.clear();
+      }
+      entry.index.alignments[label] = jobs_[job].key;
+    }
+    if (entry.report.verdict != Verdict::kept) entry.index.alignments.clear();
+    entry.report.alignments = static_cast<int64_t>(entry.index.alignments.size());
+    if (entry.report.verdict == Verdict::kept) {
+      std::vector<std::string> keys{entry.index.key};
+      for (const auto& [label, key] : entry.index.alignments) keys.push_back(key);
+      for (const std::string& key : keys) {
+        const auto found = catalogue_.find(key);
+        if (!found)
+          fail<Corrupt>("{}: the record {} of entry {} is gone; build again", options_.out.string(),
+                        key, entry.index.id);
+        index.records.emplace(key, *found);
+      }
+    }
+    index.entries.push_back(entry.index);
+    report.entries.push_back(std::move(entry.report));
   }
 
   static void publish_if_new(const fs::path& path, const std::string& bytes) {
@@ -271,17 +422,15 @@ class CacheBuilder {
   const DataFolder& folder_;
   const ComponentDictionary& dictionary_;
   AlignmentMatcher matcher_;
-  std::vector<IndexEntry> kept_;  // key empty: not kept
-  std::mutex alignment_mutex_;
-  std::set<std::string> alignments_made_;
+  Catalogue catalogue_;
+  std::vector<Entry> entries_;  // of this part, by id
+  std::vector<AlignmentJob> jobs_;
+  std::mutex progress_mutex_, hash_mutex_;
+  size_t shown_ = 0;
+  std::map<fs::path, std::string> hashes_;
 };
 
 }  // namespace
-
-std::string_view name_of(Verdict verdict) {
-  constexpr std::array<std::string_view, 3> kNames = {"kept", "dropped", "failed"};
-  return kNames[static_cast<size_t>(verdict)];
-}
 
 size_t BuildReport::count(Verdict verdict) const {
   return static_cast<size_t>(
@@ -296,8 +445,12 @@ BuildReport build_cache(const BuildOptions& options) {
                    options.data.string());
   const auto dictionary = ComponentDictionary::read(
       options.dictionary.empty() ? *folder.dictionary : options.dictionary);
-  const FolderLock lock(options.out);
-  remove_leftovers(options.out);
+  if (options.parts < 1 || options.part < 1 || options.part > options.parts)
+    fail<BadInput>("part {} of {}: parts are counted from 1", options.part, options.parts);
+  const FolderLock lock = options.parts == 1
+                              ? FolderLock::whole(options.out)
+                              : FolderLock::part(options.out, options.part, options.parts);
+  if (options.parts == 1) remove_leftovers(options.out);  // another part's file may be its own
   return CacheBuilder(options, folder, dictionary).run();
 }
 
@@ -323,6 +476,7 @@ std::string to_json(const BuildReport& report) {
                  {"content_key", report.content_key},
                  {"seconds", report.seconds},
                  {"unused_alignments", report.unused_alignments},
+                 {"damaged", report.damaged},
                  {"entries", std::move(entries)}};
   return out.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }

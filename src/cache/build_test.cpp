@@ -18,8 +18,10 @@
 
 #include "base/errors.h"
 #include "base/publish.h"
-#include "cache/layout.h"
+#include "cache/index.h"
+#include "cache/maintain.h"
 #include "cache/reader.h"
+#include "cache/shard.h"
 
 namespace megafold {
 namespace {
@@ -50,8 +52,11 @@ class TemporaryFolder {
   fs::path path_;
 };
 
-BuildReport build(const fs::path& data, const fs::path& out, int threads = 2) {
+/// Small shards, so that six entries make several.
+BuildReport build(const fs::path& data, const fs::path& out, int threads = 2,
+                  uint64_t shard_bytes = 40'000) {
   BuildOptions options;
+  options.shard_bytes = shard_bytes;
   options.data = data;
   options.out = out;
   options.dictionary = kData / "components.bcif.gz";
@@ -63,7 +68,8 @@ BuildReport build(const fs::path& data, const fs::path& out, int threads = 2) {
 std::map<std::string, std::string> contents(const fs::path& folder) {
   std::map<std::string, std::string> out;
   for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (entry.is_regular_file() && entry.path().extension() == ".mfr")
+    if (entry.is_regular_file() &&
+        (entry.path().extension() == ".mfs" || entry.path().extension() == ".mfi"))
       out[fs::relative(entry.path(), folder).string()] = read_file(entry.path());
   return out;
 }
@@ -206,7 +212,7 @@ TEST(Reader, WhatIsNoCacheIsRefused) {
   };
   EXPECT_TRUE(has(message(folder / "none"), "no such folder"));
   EXPECT_TRUE(has(message(folder.path()), "is not a cache"));
-  fs::create_directories(folder / "structures");
+  fs::create_directories(folder / "shards");
   EXPECT_TRUE(has(message(folder.path()), "not finished"));
 }
 
@@ -233,11 +239,64 @@ TEST(Reader, DamageIsSeenAndMadeAgain) {
   build(kData, folder / "c");
   EXPECT_EQ(contents(folder / "c"), before);
   const auto key = CacheReader::open(folder / "c")->structure("1ubq")->key();
-  fs::remove(record_path(folder / "c", RecordKind::structure, key));
+  const std::string lost = IndexFile(folder / "c").find_record(key)->shard;
+  const std::string other = CacheReader::open(folder / "c")->structure("4zey")->key();
+  ASSERT_NE(IndexFile(folder / "c").find_record(other)->shard, lost);
+  fs::remove(shard_path(folder / "c", lost));
   const auto reader = CacheReader::open(folder / "c");
   EXPECT_TRUE(
       has(refusal<Corrupt>([&] { (void)reader->structure("1ubq"); }), "build the cache again"));
   EXPECT_EQ(reader->structure("4zey")->array("token_restype").size(), 84);  // the others still read
+}
+
+TEST(Build, PartsMakeTheSameRecords) {
+  const TemporaryFolder folder;
+  const BuildReport whole = build(kData, folder / "whole");
+  BuildOptions options;
+  options.data = kData;
+  options.out = folder / "c";
+  options.threads = 1;
+  options.parts = 4;
+  for (const int part : {3, 1, 4, 2}) {
+    options.part = part;
+    EXPECT_TRUE(build_cache(options).content_key.empty());
+    EXPECT_THROW(CacheReader::open(folder / "c"), BadInput);  // not finished
+  }
+  const BuildReport last = build(kData, folder / "c");
+  for (const EntryReport& entry : last.entries) EXPECT_TRUE(entry.reused) << entry.id;
+  EXPECT_EQ(last.content_key, whole.content_key);
+  EXPECT_TRUE(diff_caches(read_index(folder / "whole"), read_index(folder / "c")).empty());
+  options.part = 5;
+  EXPECT_THROW(build_cache(options), BadInput);
+}
+
+TEST(Build, AFailureStaysUntilItsInputChanges) {
+  const TemporaryFolder folder;
+  fs::copy(kData / "entries/1ubq.cif.gz", folder / "good.cif.gz");
+  write(folder / "bad.cif", "data_x\n_cell.length_a 1\n");
+  EXPECT_FALSE(entry_of(build(folder.path(), folder / "c"), "bad").reused);
+  const CacheIndex index = read_index(folder / "c");
+  ASSERT_EQ(index.entries.size(), 2U);  // a failed entry is in the index too
+  EXPECT_EQ(index.entries[0].verdict, Verdict::failed);
+  EXPECT_TRUE(index.entries[0].reason.starts_with("bad.cif")) << index.entries[0].reason;
+  const BuildReport again = build(folder.path(), folder / "c");
+  EXPECT_TRUE(entry_of(again, "bad").reused);
+  EXPECT_EQ(entry_of(again, "bad").reason, index.entries[0].reason);
+  fs::copy(kData / "entries/1ubq.cif.gz", folder / "bad.cif.gz");
+  fs::remove(folder / "bad.cif");
+  EXPECT_EQ(entry_of(build(folder.path(), folder / "c"), "bad").verdict, Verdict::kept);
+}
+
+TEST(Build, AReaderKeepsItsCacheWhileABuildWrites) {
+  const TemporaryFolder folder;
+  build(kData, folder / "c");
+  const auto reader = CacheReader::open(folder / "c");
+  fs::copy(kData, folder / "more", fs::copy_options::recursive);
+  fs::copy(kData / "entries/1ubq.cif.gz", folder / "more/0new.cif.gz");
+  build(folder / "more", folder / "c");
+  EXPECT_EQ(reader->entries().size(), 6U);
+  EXPECT_EQ(reader->structure("1ubq")->array("token_restype").size(), 76);
+  EXPECT_EQ(CacheReader::open(folder / "c")->entries().size(), 7U);
 }
 
 TEST(Build, OneBuilderAtATime) {
@@ -246,6 +305,7 @@ TEST(Build, OneBuilderAtATime) {
   options.data = kData;
   options.out = folder / "c";
   options.threads = 1;
+  options.shard_bytes = 40'000;
   std::string message;
   options.progress = [&](size_t done, size_t, const EntryReport&) {
     if (done == 1) message = refusal<BadInput>([&] { build(kData, folder / "c"); });
@@ -280,8 +340,8 @@ TEST(Build, KilledAnywhereGoesOnToTheSameBytes) {
   const auto whole = contents(folder / "whole");
   int tried = 0, killed = 0;
   for (const char* const point :
-       {"publish.created", "publish.written", "publish.synced", "publish.renamed",
-        "cache.structure", "cache.alignment", "cache.indexed"})
+       {"publish.created", "publish.written", "publish.synced", "publish.renamed", "cache.record",
+        "cache.shard", "cache.indexed"})
     for (const int passage : {1, 2, 5, 8}) {
       const fs::path out = folder.path() / fmt::format("k{}", ++tried);
       if (!run_child(out, fmt::format("{}:{}", point, passage))) continue;  // fewer passages
@@ -332,7 +392,7 @@ TEST(Build, FileSizeLimitIsAClearErrorWithoutLeftovers) {
   ::setrlimit(RLIMIT_FSIZE, &old);
   ::signal(SIGXFSZ, handler);
   EXPECT_TRUE(has(message, "cannot write: File too large")) << message;
-  EXPECT_FALSE(fs::exists(folder / "c/index.mfr"));
+  EXPECT_FALSE(fs::exists(folder / "c/index.mfi"));
   for (const auto& entry : fs::recursive_directory_iterator(folder / "c"))
     EXPECT_NE(entry.path().extension(), ".tmp") << entry.path();
 }

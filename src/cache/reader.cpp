@@ -3,13 +3,14 @@
 #include "cache/reader.h"
 
 #include <algorithm>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <utility>
 
 #include "base/errors.h"
-#include "base/publish.h"
-#include "cache/layout.h"
+#include "cache/index.h"
+#include "cache/record.h"
 
 namespace megafold {
 namespace {
@@ -34,60 +35,74 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 class FolderReader : public CacheReader {
  public:
-  explicit FolderReader(std::filesystem::path folder)
-      : folder_(std::move(folder)), index_(read_index(folder_)) {
-    for (const IndexEntry& entry : index_.entries) ids_.push_back(entry.id);
-  }
+  explicit FolderReader(const std::filesystem::path& folder)
+      : folder_(folder), index_(folder), shards_(folder / kShardFolder) {}
 
-  [[nodiscard]] const std::vector<std::string>& entries() const override { return ids_; }
-  [[nodiscard]] const std::string& content_key() const override { return index_.content_key; }
+  [[nodiscard]] const std::vector<std::string>& entries() const override {
+    std::call_once(ids_read_, [this] {
+      for (uint64_t i = 0; i < index_.num_entries(); ++i) {
+        IndexEntry entry = index_.entry(i);
+        if (entry.verdict == Verdict::kept) ids_.push_back(std::move(entry.id));
+      }
+    });
+    return ids_;
+  }
+  [[nodiscard]] const std::string& content_key() const override { return index_.content_key(); }
 
   [[nodiscard]] std::shared_ptr<const Record> structure(std::string_view id) const override {
-    const auto found = std::lower_bound(ids_.begin(), ids_.end(), id);
-    if (found == ids_.end() || *found != id) fail_missing(id);
-    const IndexEntry& entry = index_.entries[static_cast<size_t>(found - ids_.begin())];
-    const auto path = record_path(folder_, RecordKind::structure, entry.key);
-    auto record = read_record(path, RecordKind::structure, entry.key);
-    if (entry.alignments.empty()) return record;
+    const auto entry = index_.find_entry(id);
+    if (!entry) fail_missing(id);
+    if (entry->verdict != Verdict::kept)
+      fail<BadInput>("{}: the entry '{}' was {} when the cache was built: {}", folder_.string(), id,
+                     name_of(entry->verdict), entry->reason);
+    auto record = open(RecordKind::structure, entry->key);
+    if (entry->alignments.empty()) return record;
     // The structure does not depend on alignments, so its record does not name them; the index
     // does.
     json meta;
     try {
       meta = json::parse(record->meta());
       for (json& chain : meta.at("chains")) {
-        const auto key = entry.alignments.find(chain.at("label").get<std::string>());
-        if (key != entry.alignments.end()) chain["alignment"] = key->second;
+        const auto key = entry->alignments.find(chain.at("label").get<std::string>());
+        if (key != entry->alignments.end()) chain["alignment"] = key->second;
       }
     } catch (const json::exception& failure) {
-      fail<Corrupt>("{}: array 'meta' cannot be read: {}", path.string(), failure.what());
+      fail<Corrupt>("{}, entry {}: array 'meta' cannot be read: {}", folder_.string(), id,
+                    failure.what());
     }
     return with_meta(record, meta.dump());
   }
 
   [[nodiscard]] std::shared_ptr<const Record> alignment(std::string_view key) const override {
-    const bool valid = key.size() == 64 && std::all_of(key.begin(), key.end(), [](char c) {
-                         return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-                       });
-    if (!valid) fail<BadInput>("'{}' is no key of an alignment", key);
-    return read_record(record_path(folder_, RecordKind::alignment, key), RecordKind::alignment,
-                       key);
+    return open(RecordKind::alignment, key);
   }
 
  private:
+  [[nodiscard]] std::shared_ptr<const Record> open(RecordKind kind, std::string_view key) const {
+    const auto found = index_.find_record(key);
+    if (!found)
+      fail<BadInput>("{}: the cache has no {} with the key {}", folder_.string(), name_of(kind),
+                     key);
+    return open_record({shards_.get(shard_file(found->shard)), found->row.offset, found->row.size},
+                       kind, key);
+  }
+
   [[noreturn]] void fail_missing(std::string_view id) const {
     std::vector<std::pair<size_t, std::string>> near;
-    for (const std::string& known : ids_) near.emplace_back(edit_distance(id, known), known);
+    for (const std::string& known : entries()) near.emplace_back(edit_distance(id, known), known);
     const size_t shown = std::min<size_t>(3, near.size());
     std::partial_sort(near.begin(), near.begin() + static_cast<std::ptrdiff_t>(shown), near.end());
     std::string names;
     for (size_t i = 0; i < shown; ++i) names += (i > 0 ? ", " : "") + near[i].second;
     fail<BadInput>("{}: the cache has no entry '{}' among its {}; nearest: {}", folder_.string(),
-                   id, ids_.size(), names.empty() ? "none" : names);
+                   id, near.size(), names.empty() ? "none" : names);
   }
 
   std::filesystem::path folder_;
-  CacheIndex index_;
-  std::vector<std::string> ids_;
+  IndexFile index_;
+  mutable OpenFiles shards_;
+  mutable std::once_flag ids_read_;
+  mutable std::vector<std::string> ids_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 // stored.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -34,13 +35,28 @@ struct ArrayView {
   }
 };
 
-/// One record in memory, every block checked against its checksum.
+/// One record. What is read of it is checked against its checksums. Safe to use from several
+/// threads.
 class Record {
  public:
   virtual ~Record() = default;
   [[nodiscard]] virtual const std::string& key() const = 0;
-  /// Throws Corrupt naming file and array when the record has no such array.
+  /// The whole array, read when first asked for. Throws Corrupt naming file and array when the
+  /// record has no such array or it is damaged.
   [[nodiscard]] virtual ArrayView array(std::string_view name) const = 0;
+  /// Type and shape alone: the view has no data, and nothing is read.
+  [[nodiscard]] virtual ArrayView describe(std::string_view name) const {
+    ArrayView view = array(name);
+    view.data = nullptr;
+    return view;
+  }
+  /// Rows that are stored together; read_rows() of a multiple from a multiple on unpacks nothing
+  /// twice.
+  [[nodiscard]] virtual int64_t rows_per_block(std::string_view name) const {
+    return std::max<int64_t>(1, describe(name).shape.at(0));
+  }
+  /// Copies rows [first, first + count) to `out`; reads the blocks that these rows touch, no more.
+  virtual void read_rows(std::string_view name, int64_t first, int64_t count, std::byte* out) const;
   [[nodiscard]] virtual std::vector<std::string> names() const = 0;
   /// The JSON of the array "meta".
   [[nodiscard]] std::string_view meta() const {

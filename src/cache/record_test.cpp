@@ -122,7 +122,7 @@ std::string with_version(std::string bytes, uint32_t version) {
 
 TEST(Record, OtherFormatVersionIsNamed) {
   const std::string message = damage(with_version(small_record(), 7));
-  EXPECT_TRUE(has(message, "(unsupported) x.mfr: record format 7, this program reads 1"))
+  EXPECT_TRUE(has(message, "(unsupported) x.mfr: record format 7, this program reads 2"))
       << message;
 }
 

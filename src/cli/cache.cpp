@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// megafold cache build | inspect | verify
+// megafold cache build | inspect | verify | diff | gc
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -15,9 +15,11 @@
 #include "base/errors.h"
 #include "base/publish.h"
 #include "cache/build.h"
-#include "cache/layout.h"
+#include "cache/index.h"
+#include "cache/maintain.h"
 #include "cache/reader.h"
 #include "cache/record.h"
+#include "cache/shard.h"
 #include "cli/commands.h"
 
 namespace megafold::cli {
@@ -35,15 +37,25 @@ std::string size_text(uint64_t bytes) {
 class BuildProgress {
  public:
   void operator()(size_t done, size_t total, const EntryReport& entry) {
-    const bool terminal = ::isatty(STDERR_FILENO) != 0;
     const std::string line =
         fmt::format("[{}/{}] {} {}{}", done, total, entry.id, name_of(entry.verdict),
                     entry.verdict == Verdict::kept
-                        ? fmt::format(": {} tokens, {} atoms, {} chains, {} alignments{}",
-                                      entry.tokens, entry.atoms, entry.chains, entry.alignments,
-                                      entry.reused ? ", was there" : "")
+                        ? fmt::format(": {} tokens, {} atoms, {} chains{}", entry.tokens,
+                                      entry.atoms, entry.chains, entry.reused ? ", was there" : "")
                         : ": " + entry.reason);
-    if (terminal && entry.verdict == Verdict::kept && done < total)
+    show(line, entry.verdict == Verdict::kept && done < total);
+  }
+
+  void operator()(size_t done, size_t total, const std::string& name, const std::string& reason) {
+    show(fmt::format("[{}/{}] alignment {}{}", done, total, name,
+                     reason.empty() ? "" : " failed: " + reason),
+         reason.empty() && done < total);
+  }
+
+ private:
+  static void show(const std::string& line, bool passing) {
+    const bool terminal = ::isatty(STDERR_FILENO) != 0;
+    if (terminal && passing)
       fmt::print(stderr, "\r\033[K{}", line);
     else
       fmt::print(stderr, "{}{}\n", terminal ? "\r\033[K" : "", line);
@@ -51,13 +63,26 @@ class BuildProgress {
   }
 };
 
-void build(const BuildOptions& given, bool strict) {
+void build(const BuildOptions& given, const std::string& part, bool strict) {
   BuildOptions options = given;
+  if (!part.empty() && std::sscanf(part.c_str(), "%d/%d", &options.part, &options.parts) != 2)
+    fail<BadInput>("--shard {}: expected i/n, such as 1/4", part);
   options.progress = BuildProgress();
+  options.alignment_progress = BuildProgress();
   const BuildReport report = build_cache(options);
+  for (const std::string& damage : report.damaged) fmt::print(stderr, "not used: {}\n", damage);
   for (const std::string& file : report.unused_alignments)
     fmt::print(stderr, "unused: {} is the alignment of no chain of any entry\n", file);
   const size_t dropped = report.count(Verdict::dropped), failed = report.count(Verdict::failed);
+  if (options.parts > 1) {
+    fmt::print(
+        "{}: part {} of {}: {} kept, {} dropped, {} failed, in {:.1f} s; when all parts are done, "
+        "build once more without --shard: it finds them and writes the index\n",
+        options.out.string(), options.part, options.parts, report.count(Verdict::kept), dropped,
+        failed, report.seconds);
+    if (strict && (dropped > 0 || failed > 0)) throw ExitWith{2};
+    return;
+  }
   fmt::print("{}: {} kept, {} dropped, {} failed, in {:.1f} s; every verdict is in {}\n",
              options.out.string(), report.count(Verdict::kept), dropped, failed, report.seconds,
              (options.out / kReportFile).string());
@@ -67,19 +92,24 @@ void build(const BuildOptions& given, bool strict) {
   if (strict && (dropped > 0 || failed > 0)) throw ExitWith{2};
 }
 
-void inspect_record(const fs::path& path) {
-  const std::string bytes = read_file(path);
-  const RecordIndex index = read_record_index(bytes, path.string());
-  fmt::print("{}: a record of kind {}, {}\nkey {}\n\n", path.string(), name_of(index.kind),
-             size_text(bytes.size()), index.key);
+void inspect_record(const RecordPlace& place) {
+  const RecordIndex index = read_record_index(place, place.file->name());
+  fmt::print("{}, {} bytes from {} on: a record of kind {}\nkey {}\n\n", place.file->name(),
+             place.size, place.offset, name_of(index.kind), index.key);
   fmt::print("{:<28} {:<4} {:<18} {:>10} {:>10} {:>6}\n", "array", "type", "shape", "bytes",
              "stored", "blocks");
-  constexpr std::array kTypes = {"?", "u8", "i8", "i32", "i64", "f32"};
   for (const ArrayEntry& array : index.arrays)
-    fmt::print("{:<28} {:<4} {:<18} {:>10} {:>10} {:>6}\n", array.name,
-               kTypes[static_cast<size_t>(array.type) % kTypes.size()],
+    fmt::print("{:<28} {:<4} {:<18} {:>10} {:>10} {:>6}\n", array.name, name_of(array.type),
                fmt::format("{}", fmt::join(array.shape, " x ")), size_text(array.raw_bytes()),
                size_text(array.packed_bytes()), array.blocks.size());
+}
+
+void inspect_shard(const fs::path& path) {
+  const ShardInfo shard = read_shard(*ReadFile::open(path));
+  fmt::print("{}: a shard of {} records, {}\n\n{:<64} {:<10} {:>12} {:>12}\n", path.string(),
+             shard.rows.size(), size_text(shard.size), "key", "kind", "offset", "bytes");
+  for (const ShardRow& row : shard.rows)
+    fmt::print("{:<64} {:<10} {:>12} {:>12}\n", row.key, name_of(row.kind), row.offset, row.size);
 }
 
 void inspect_meta(const Record& record) {
@@ -88,19 +118,26 @@ void inspect_meta(const Record& record) {
 
 void inspect(const fs::path& path, const std::string& entry) {
   if (fs::is_regular_file(path)) {
-    inspect_record(path);
+    inspect_shard(path);
     return;
   }
   const auto cache = CacheReader::open(path);
   if (!entry.empty()) {
     const auto record = cache->structure(entry);
-    inspect_record(record_path(path, RecordKind::structure, record->key()));
+    const auto found = IndexFile(path).find_record(record->key());
+    inspect_record(
+        {ReadFile::open(shard_path(path, found->shard)), found->row.offset, found->row.size});
     fmt::print("\n");
     inspect_meta(*record);
     return;
   }
-  fmt::print("{}: {} entries, content key {}\n\n", path.string(), cache->entries().size(),
-             cache->content_key());
+  const CacheIndex index = read_index(path);
+  fmt::print("{}: {} entries, {} records, content key {}\n", path.string(),
+             index.count(Verdict::kept), index.records.size(), index.content_key);
+  for (const IndexEntry& one : index.entries)
+    if (one.verdict != Verdict::kept)
+      fmt::print("{} {}: {}\n", one.id, name_of(one.verdict), one.reason);
+  fmt::print("\n");
   fmt::print("{:<12} {:>7} {:>8} {:>7} {:>9}  {}\n", "entry", "tokens", "atoms", "chains",
              "released", "resolution, title");
   for (const std::string& id : cache->entries()) {
@@ -119,31 +156,32 @@ void inspect(const fs::path& path, const std::string& entry) {
   }
 }
 
-/// Reads every record that the index names, every block against its checksum.
 void verify(const fs::path& path) {
-  const CacheIndex index = read_index(path);
-  size_t records = 0, damaged = 0;
-  const auto check = [&](RecordKind kind, const std::string& key, const std::string& what) {
-    try {
-      (void)read_record(record_path(path, kind, key), kind, key);
-      ++records;
-    } catch (const Error& error) {
-      ++damaged;
-      fmt::print(stderr, "{}: {}\n", what, error.what());
-    }
-  };
-  for (const IndexEntry& entry : index.entries) {
-    check(RecordKind::structure, entry.key, entry.id);
-    for (const auto& [chain, key] : entry.alignments)
-      check(RecordKind::alignment, key, fmt::format("{} chain {}", entry.id, chain));
-  }
-  fmt::print("{}: {} entries, {} records whole, {} damaged\n", path.string(), index.entries.size(),
-             records, damaged);
-  if (damaged > 0)
-    fail<Corrupt>(
-        "{}: {} damaged records: remove the named files and run `megafold cache build` "
-        "again, which makes only what is missing",
-        path.string(), damaged);
+  const VerifyReport report = verify_cache(path);
+  for (const std::string& damage : report.damages) fmt::print(stderr, "{}\n", damage);
+  fmt::print("{}: {} shards, {} records whole, {} damages\n", path.string(), report.shards,
+             report.records, report.damages.size());
+  if (!report.damages.empty())
+    fail<Corrupt>("{}: run `megafold cache build` again, which makes anew what is damaged",
+                  path.string());
+}
+
+void diff(const fs::path& first, const fs::path& second, bool strict) {
+  const CacheIndex a = read_index(first), b = read_index(second);
+  const auto differences = diff_caches(a, b);
+  for (const Difference& difference : differences)
+    fmt::print("{}: {}\n", difference.id, difference.what);
+  fmt::print("{} entries and {}; {} differences; content keys {}\n", a.entries.size(),
+             b.entries.size(), differences.size(),
+             a.content_key == b.content_key ? "equal" : "differ");
+  if (strict && !differences.empty()) throw ExitWith{2};
+}
+
+void gc(const fs::path& path, bool dry_run) {
+  const GcReport report = collect_garbage(path, dry_run);
+  fmt::print("{}: {} shards {}removed, {} {}written anew without what nothing needs, {} {}\n",
+             path.string(), report.removed, dry_run ? "would be " : "", report.rewritten,
+             dry_run ? "would be " : "", size_text(report.freed), dry_run ? "to free" : "freed");
 }
 
 }  // namespace
@@ -156,7 +194,9 @@ void add_cache_command(CLI::App& app) {
       "Examples:\n"
       "  megafold cache build --data data --out cache\n"
       "  megafold cache inspect cache\n"
-      "  megafold cache verify cache");
+      "  megafold cache verify cache\n"
+      "  megafold cache diff cache other\n"
+      "  megafold cache gc cache");
 
   const auto options = std::make_shared<BuildOptions>();
   const auto strict = std::make_shared<bool>(false);
@@ -172,6 +212,10 @@ void add_cache_command(CLI::App& app) {
                       "folder's components.*");
   command->add_option("--threads", options->threads, "0: as many as this machine has")
       ->check(CLI::Range(0, 1024));
+  const auto part = std::make_shared<std::string>();
+  command->add_option("--shard", *part,
+                      "i/n: every n-th entry from the i-th on, beside builders of the other parts "
+                      "(a Slurm array); then build once more without it");
   command->add_flag("--strict", *strict, "End with 2 if any entry was dropped or failed");
   command->footer(
       "What lies in a data folder:\n"
@@ -183,11 +227,11 @@ void add_cache_command(CLI::App& app) {
       "Examples:\n"
       "  megafold cache build --data data --out runs/demo/cache\n"
       "  megafold cache build --data mine --ccd components.cif.gz --out cache --strict");
-  command->callback([options, strict] { build(*options, *strict); });
+  command->callback([options, part, strict] { build(*options, *part, *strict); });
 
   const auto inspected = std::make_shared<std::pair<fs::path, std::string>>();
   command = cache->add_subcommand("inspect", "List a cache's entries, or one entry's arrays");
-  command->add_option("path", inspected->first, "A cache folder, or one record (.mfr)")->required();
+  command->add_option("path", inspected->first, "A cache folder, or one shard (.mfs)")->required();
   command->add_option("--entry", inspected->second, "This entry's arrays and facts");
   command->footer(
       "Examples:\n"
@@ -200,6 +244,26 @@ void add_cache_command(CLI::App& app) {
   command->add_option("path", *verified, "A cache folder")->required();
   command->footer("Example:\n  megafold cache verify cache");
   command->callback([verified] { verify(*verified); });
+
+  const auto compared = std::make_shared<std::pair<fs::path, fs::path>>();
+  const auto strict_diff = std::make_shared<bool>(false);
+  command = cache->add_subcommand("diff", "What differs between two caches, by entry");
+  command->add_option("first", compared->first, "A cache folder")->required();
+  command->add_option("second", compared->second, "Another")->required();
+  command->add_flag("--strict", *strict_diff, "End with 2 if anything differs");
+  command->footer("Example:\n  megafold cache diff cache-2025 cache-2026");
+  command->callback(
+      [compared, strict_diff] { diff(compared->first, compared->second, *strict_diff); });
+
+  const auto cleaned = std::make_shared<std::pair<fs::path, bool>>();
+  command = cache->add_subcommand("gc", "Remove what earlier inputs left and nothing needs now");
+  command->add_option("path", cleaned->first, "A cache folder")->required();
+  command->add_flag("--dry-run", cleaned->second, "Say what would go, remove nothing");
+  command->footer(
+      "Programs that have the cache open must open it again afterwards.\n"
+      "\n"
+      "Example:\n  megafold cache gc cache --dry-run");
+  command->callback([cleaned] { gc(cleaned->first, cleaned->second); });
 }
 
 }  // namespace megafold::cli

@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
       "Exit codes: 0 done, 2 bad usage or input, 3 corrupt data, 4 device or memory, 130 "
       "interrupted.");
   cli::add_cache_command(app);
+  cli::add_data_command(app);
   cli::add_ccd_command(app);
   cli::add_train_command(app);
   cli::add_predict_command(app);

@@ -96,7 +96,7 @@ class MsaRows {
       rows.resize(static_cast<size_t>(limit_));
     }
     const at::Tensor index = at::tensor(rows, at::kLong).to(batch_.msa.device());
-    features_ = msa_features(batch_.msa.index_select(0, index),
+    features_ = msa_features(batch_.msa.index_select(0, index).to(at::kLong),
                              batch_.deletion.index_select(0, index).to(dtype_));
     mask_ = batch_.msa_mask.index_select(0, index).to(dtype_);
     if (!masks_something(mask_)) mask_ = at::Tensor();

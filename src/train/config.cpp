@@ -194,6 +194,14 @@ std::vector<ConfigField> config_fields(TrainConfig& c) {
 
   word("data.cache", c.data.cache, {}, "folder that `megafold cache build` made", kFree);
   word("data.entries", c.data.entries, {}, "entries to train on; []: all of the cache");
+  word("data.released_by", c.data.filter.released_by, {},
+       "YYYY-MM-DD: no entry released later is seen, and one without a date ends the run; empty: "
+       "no cut-off");
+  number("data.max_resolution", c.data.filter.max_resolution, 0, 1000,
+         "Angstrom; entries above it are left out, and those without one that are not by NMR; 0: "
+         "any");
+  number("data.max_tokens", c.data.filter.max_tokens, 0, 1000000000,
+         "entries with more tokens are left out; 0: any number");
   word("data.sampling", c.data.sampling, {"uniform", "weighted"},
        "entries alike, or chains and interfaces weighted as SI 2.5.1");
   number("data.threads", c.data.threads, 1, 256, "threads that make samples", kFree);

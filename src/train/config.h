@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "batch/filter.h"
 #include "batch/sample.h"
 #include "loss/total.h"
 #include "model/config.h"
@@ -31,6 +32,7 @@ struct TrainConfig {
     std::string sampling = "uniform";
     int64_t threads = 2, queue = 8;
     std::string on_error = "stop";
+    EntryFilter filter;  // data.released_by, max_resolution, max_tokens
   } data;
   BatchOptions batch;  // data.crop, data.msa
   std::string model_preset = "initial";

@@ -60,11 +60,21 @@ at::Device device_of(const TrainConfig& config) {
 #endif
 }
 
-Sampler make_sampler(const TrainConfig& config, const CacheReader& cache) {
+/// The entries that this run may see. Checked before the first step.
+FilterReport admit_entries(const TrainConfig& config, const CacheReader& cache) {
   std::vector<std::string> entries = config.data.entries;
   if (entries.empty()) entries = cache.entries();
   for (const std::string& entry : entries)  // a wrong name: the cache names the nearest
     if (!std::ranges::binary_search(cache.entries(), entry)) (void)cache.structure(entry);
+  FilterReport report = filter_entries(cache, entries, config.data.filter);
+  if (report.kept.empty() && !report.left_out.empty())
+    fail<BadInput>("{}: the filters leave out every one of {} entries; {}: {}", config.data.cache,
+                   entries.size(), report.left_out.begin()->first, report.left_out.begin()->second);
+  return report;
+}
+
+Sampler make_sampler(const TrainConfig& config, const CacheReader& cache,
+                     const std::vector<std::string>& entries) {
   const auto seed = static_cast<uint64_t>(config.seed);
   return Sampler(config.data.sampling == "weighted" ? weighted_elements(cache, entries)
                                                     : uniform_elements(entries),
@@ -111,7 +121,8 @@ class Trainer {
         cache_(cache),
         model_(config.model, static_cast<uint64_t>(config.seed)),
         optimizer_(make_optimizer()),
-        loader_(cache, make_sampler(config, *cache), config.batch,
+        admitted_(admit_entries(config, *cache)),
+        loader_(cache, make_sampler(config, *cache, admitted_.kept), config.batch,
                 loader_options(config, state_.next_visit), static_cast<uint64_t>(config.seed)),
         progress_(options.progress, config.training.log_steps) {}
 
@@ -191,12 +202,21 @@ class Trainer {
         resumed_ ? fmt::format("going on after step {}:", state_.step) : "training",
         model_.parameters().count(), config_.device, entries.size(), config_.data.cache,
         config_.batch.crop.tokens, config_.training.batch, config_.model.diffusion_samples));
+    constexpr size_t kShown = 10;
+    size_t shown = 0;
+    for (const auto& [entry, rule] : admitted_.left_out)
+      if (shown++ < kShown) progress_.say(fmt::format("left out: {}: {}", entry, rule));
+    if (shown > kShown) progress_.say(fmt::format("left out: {} more", shown - kShown));
+    std::string coverage = to_text(coverage_of(*cache_, admitted_.kept));
+    coverage.pop_back();  // its last line break
+    progress_.say(coverage);
     if (options_.resume && !resumed_)
       progress_.say(fmt::format("{}: no checkpoint to go on from; starting at step 0",
                                 checkpoint().string()));
     metrics_->append({{"event", "start"},
                       {"time", now},
                       {"step", state_.step + 1},
+                      {"entries_left_out", admitted_.left_out.size()},
                       {"version", options_.program},
                       {"device", config_.device},
                       {"threads", at::get_num_threads()},
@@ -367,6 +387,7 @@ class Trainer {
   size_t told_skips_ = 0;
   Model model_;
   Optimizer optimizer_;
+  FilterReport admitted_;
   Loader loader_;
   Progress progress_;
   std::optional<MetricsFile> metrics_;

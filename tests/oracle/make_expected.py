@@ -36,9 +36,14 @@ TYPES = {
 }
 
 
+def unpacked(path):
+    data = path.read_bytes()
+    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+
+
 def read_dictionary(path):
     """{code: ([(atom, element, leaving)], [(atom, atom)])}, heavy atoms only."""
-    block = pdbx.BinaryCIFFile.read(io.BytesIO(gzip.decompress(path.read_bytes()))).block
+    block = pdbx.BinaryCIFFile.read(io.BytesIO(unpacked(path))).block
     atoms, bonds = block["chem_comp_atom"], block["chem_comp_bond"]
     out = {code: ([], []) for code in block["chem_comp"]["id"].as_array()}
     columns = [atoms[c].as_array() for c in ("comp_id", "atom_id", "type_symbol")]
@@ -56,7 +61,7 @@ def read_dictionary(path):
 
 
 def read_entry(path):
-    block = gemmi.cif.read_string(gzip.decompress(path.read_bytes()).decode()).sole_block()
+    block = gemmi.cif.read_string(unpacked(path).decode()).sole_block()
 
     def rows(category, *columns):
         table = block.find(category, list(columns))
