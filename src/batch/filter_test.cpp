@@ -44,10 +44,12 @@ TEST(Filter, NothingPastTheCutOff) {
 
 TEST(Filter, ResolutionAndSize) {
   const auto cache = dated();
-  const auto report = filter_entries(*cache, cache->entries(), {.max_resolution = 9});
+  const auto report =
+      filter_entries(*cache, cache->entries(), {.released_by = "", .max_resolution = 9});
   EXPECT_EQ(report.kept, (std::vector<std::string>{"early", "edge", "late", "nmr"}));
   EXPECT_EQ(report.left_out.at("blur"), "resolution 9.50 A, above 9.00");
-  EXPECT_EQ(filter_entries(*cache, cache->entries(), {.max_tokens = 24}).left_out.at("late"),
+  EXPECT_EQ(filter_entries(*cache, cache->entries(), {.released_by = "", .max_tokens = 24})
+                .left_out.at("late"),
             "34 tokens, above 24");
 }
 
