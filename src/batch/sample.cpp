@@ -4,14 +4,19 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
+
+#include "batch/buffers.h"
 
 namespace megafold {
 namespace {
 
-/// A new tensor [extents] and its values.
+/// A new tensor [extents] of zeros and its values. Not at::zeros, which hands a large one to a team
+/// of threads: in a loader's thread, beside a step, waiting for the team takes far longer.
 template <class T>
 T* make(at::Tensor& tensor, at::IntArrayRef extents, at::ScalarType type) {
-  tensor = at::zeros(extents, type);
+  tensor = pooled_tensor(extents, type);
+  std::memset(tensor.data_ptr(), 0, tensor.nbytes());
   return static_cast<T*>(tensor.data_ptr());
 }
 

@@ -72,6 +72,9 @@ def read_entry(path):
     sequence = {}
     for e, num, mon in rows("_entity_poly_seq.", "entity_id", "num", "mon_id"):
         sequence.setdefault(e, {}).setdefault(int(num), mon)
+    scheme = rows("_pdbx_poly_seq_scheme.", "asym_id", "seq_id", "mon_id")
+    for asym, num, mon in scheme if not sequence else ():  # as PDB-REDO and the like leave it
+        sequence.setdefault(entity[asym], {}).setdefault(int(num), mon)
     chains = {}
     columns = ["label_asym_id", "label_seq_id", "auth_seq_id", "label_comp_id", "label_atom_id"]
     columns += ["label_alt_id", "type_symbol", "occupancy", "Cartn_x", "Cartn_y", "Cartn_z"]
@@ -93,7 +96,20 @@ def read_entry(path):
     for row in rows("_pdbx_struct_oper_list.", "id", *matrix, *shift):
         values = [float(v) for v in row[1:]]
         operations[row[0]] = (values[:9], values[9:])
+    if not assembly:  # NMR entries often have none: the asymmetric unit as it is
+        assembly = [("1", "1", ",".join(chains))]
+        operations["1"] = ([1, 0, 0, 0, 1, 0, 0, 0, 1], [0, 0, 0])
     return poly, entity, sequence, chains, assembly, operations
+
+
+def members_of(expression):
+    """Operations of "1,3", "(1-60)"; products such as (1)(2) do not occur in these entries."""
+    for part in re.findall(r"[\w-]+", expression):
+        first, _, last = part.partition("-")
+        if last:
+            yield from map(str, range(int(first), int(last) + 1))
+        else:
+            yield first
 
 
 def pick(atoms):
@@ -148,7 +164,7 @@ def expected(path, dictionary):
     copies = {}
     gens = [row for row in assembly if row[0] == "1"]
     for _, expression, members in gens:
-        for operation in re.findall(r"\w+", expression):
+        for operation in members_of(expression):
             rotation, shift = operations[operation]
             for asym in prepared:
                 if asym not in members.split(","):
