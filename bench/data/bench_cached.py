@@ -35,7 +35,7 @@ def packed_size(folder: Path) -> int:
 
 
 def bench(program: Path, ccd: Path, folder: Path, visits: int, builds: int) -> dict:
-    cold, out = [], {}
+    cold, cpu, out = [], [], {}
     with tempfile.TemporaryDirectory() as scratch:
         cache = Path(scratch) / "cache"
         for _ in range(builds):
@@ -45,7 +45,9 @@ def bench(program: Path, ccd: Path, folder: Path, visits: int, builds: int) -> d
             subprocess.run([str(c) for c in command], check=True, capture_output=True)
             report = json.loads((cache / "report.json").read_text())
             cold.append(1000 * report["seconds"])
+            cpu.append(1000 * report["cpu_seconds"])
         out["cold_wall_ms"] = {"p50": round(statistics.median(cold), 1), "min": round(min(cold), 1)}
+        out["cold_user_cpu_ms_p50"] = round(statistics.median(cpu), 1)
         size = sum(p.stat().st_size for p in cache.rglob("*.mf?"))
         out["size_to_gz_inputs"] = round(size / packed_size(folder), 3)
         for name, extra in {

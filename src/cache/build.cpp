@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/build.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -44,6 +46,13 @@ uint64_t size_of_file(const fs::path& path) {
   std::error_code error;
   const auto size = fs::file_size(path, error);
   return error ? 0 : size;
+}
+
+double user_cpu_seconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_utime.tv_sec) +
+         1e-6 * static_cast<double>(usage.ru_utime.tv_usec);
 }
 
 /// What a killed build left behind: no reader looks at these.
@@ -89,6 +98,7 @@ class CacheBuilder {
 
   BuildReport run() {
     const auto start = Clock::now();
+    const double cpu = user_cpu_seconds();
     find_structures();
     make_structures();
     match_alignments();
@@ -105,6 +115,7 @@ class CacheBuilder {
     }
     report.damaged = catalogue_.skipped();
     report.seconds = seconds_since(start);
+    report.cpu_seconds = user_cpu_seconds() - cpu;
     const std::string name =
         options_.parts == 1 ? std::string(kReportFile)
                             : fmt::format("report-{}-of-{}.json", options_.part, options_.parts);
@@ -475,6 +486,7 @@ std::string to_json(const BuildReport& report) {
                  {"failed", report.count(Verdict::failed)},
                  {"content_key", report.content_key},
                  {"seconds", report.seconds},
+                 {"cpu_seconds", report.cpu_seconds},
                  {"unused_alignments", report.unused_alignments},
                  {"damaged", report.damaged},
                  {"entries", std::move(entries)}};

@@ -35,6 +35,7 @@ struct BuildReport {
   std::vector<std::string> damaged;            // what was wrong with shards that were made again
   std::string content_key;                     // empty for a part
   double seconds = 0;
+  double cpu_seconds = 0;  // of user CPU that the process spent meanwhile, over all threads
 
   [[nodiscard]] size_t count(Verdict verdict) const;
 };
