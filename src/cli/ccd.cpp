@@ -80,7 +80,7 @@ void info(const Options& options) {
 }
 
 /// Every component that an entry's residues or sequences name; MSE and the like with their parents.
-void collect(const Entry& entry, std::set<ShortName>& wanted) {
+void collect(const FileEntry& entry, std::set<ShortName>& wanted) {
   for (const Chain& chain : entry.chains)
     for (const Residue& residue : chain.residues) wanted.insert(residue.code);
   const auto add = [&](const auto& sequence) {

@@ -60,7 +60,7 @@ void order_arginine(Residue& residue) {
 
 class Cleaner {
  public:
-  Cleaner(Entry entry, const ComponentDictionary& dictionary)
+  Cleaner(FileEntry entry, const ComponentDictionary& dictionary)
       : entry_(std::move(entry)), dictionary_(dictionary) {}
 
   Cleaned run() {
@@ -353,7 +353,7 @@ class Cleaner {
     if (out.structure.chains.empty()) out.dropped = "no chain is left after cleaning";
   }
 
-  Entry entry_;
+  FileEntry entry_;
   const ComponentDictionary& dictionary_;
   std::vector<WorkChain> chains_;
   std::vector<Removal> removed_;
@@ -376,7 +376,7 @@ bool is_standard_residue(ShortName code) {
   return kStandard.contains(code);
 }
 
-Cleaned clean(Entry entry, const ComponentDictionary& dictionary) {
+Cleaned clean(FileEntry entry, const ComponentDictionary& dictionary) {
   return Cleaner(std::move(entry), dictionary).run();
 }
 

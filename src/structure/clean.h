@@ -44,6 +44,6 @@ struct Cleaned {
 /// 10 leaving atoms of bonds out
 /// Ligand chains that are bound to a polymer chain leave with it.
 /// Throws BadInput naming chain and residue where the dictionary lacks a component.
-Cleaned clean(Entry entry, const ComponentDictionary& dictionary);
+Cleaned clean(FileEntry entry, const ComponentDictionary& dictionary);
 
 }  // namespace megafold

@@ -261,7 +261,7 @@ TEST(Clean, LigandLeavesWithItsPolymer) {
   EntryText text = glycosylated("covale");
   text.polymer_entity("3", "polypeptide(L)", kFive).protein("C", "3", kFive, 60);
   text.atom("CA", "C", 3.8, 90, 0, {"A", "1", "1", "101", "ALA"});  // second CA: not the first kept
-  Entry entry = text.read();
+  FileEntry entry = text.read();
   for (Atom& atom : entry.chains[0].residues[1].atoms) atom.position[2] = 30;  // breaks the chain
   const Cleaned cleaned = clean(std::move(entry), demo_dictionary());
   EXPECT_TRUE(was_removed(cleaned, "chain A", "CA of residues"));

@@ -72,7 +72,7 @@ EntryInfo read_info(const Block& block, const std::string& id) {
   return info;
 }
 
-void read_entities(const Block& block, Entry& entry) {
+void read_entities(const Block& block, FileEntry& entry) {
   const auto entities = block.table("_entity");
   const Column id = entities->column("id"), type = entities->column("type");
   for (size_t row = 0; row < id.size(); ++row)
@@ -159,7 +159,7 @@ std::vector<Atom> choose_altlocs(std::vector<Atom> atoms) {
 /// Chains in order of appearance, their residues in order of appearance, atoms of model 1.
 class AtomSiteReader {
  public:
-  AtomSiteReader(const Block& block, const std::string& file, Entry& entry)
+  AtomSiteReader(const Block& block, const std::string& file, FileEntry& entry)
       : file_(file), entry_(entry), table_(block.table("_atom_site")) {
     const auto asym = block.table("_struct_asym");
     const Column id = asym->column("id"), entity = asym->column("entity_id");
@@ -286,7 +286,7 @@ class AtomSiteReader {
   }
 
   const std::string& file_;
-  Entry& entry_;
+  FileEntry& entry_;
   std::unique_ptr<Table> table_;
   std::unordered_map<std::string, std::string> chain_entity_;
   std::vector<OpenChain> chains_;
@@ -294,7 +294,7 @@ class AtomSiteReader {
   size_t current_ = SIZE_MAX, site_ = SIZE_MAX;
 };
 
-void read_connections(const Block& block, Entry& entry) {
+void read_connections(const Block& block, FileEntry& entry) {
   const auto table = block.table("_struct_conn");
   if (table->rows() == 0) return;
   const Column type = table->column("conn_type_id");
@@ -431,7 +431,7 @@ std::map<std::string, Operation> read_operations(const Block& block) {
   return operations;
 }
 
-void read_assembly(const Block& block, Entry& entry) {
+void read_assembly(const Block& block, FileEntry& entry) {
   const auto table = block.table("_pdbx_struct_assembly_gen");
   const Column id = table->column("assembly_id"), expression = table->column("oper_expression");
   const Column chains = table->column("asym_id_list");
@@ -463,14 +463,14 @@ void read_assembly(const Block& block, Entry& entry) {
 
 }  // namespace
 
-Entry read_entry(const Document& document, const std::string& id) {
+FileEntry read_entry(const Document& document, const std::string& id) {
   const Block* chosen = nullptr;  // the first block with coordinates
   for (const auto& block : document.blocks())
     if (chosen == nullptr && block->table("_atom_site")->rows() > 0) chosen = block.get();
   if (chosen == nullptr)
     fail<BadInput>("{}: no coordinates: the category _atom_site is missing or empty",
                    document.file());
-  Entry entry;
+  FileEntry entry;
   entry.info = read_info(*chosen, id);
   read_entities(*chosen, entry);
   AtomSiteReader(*chosen, document.file(), entry).read();

@@ -48,7 +48,7 @@ struct AssemblyPart {
   std::vector<Operation> operations;
 };
 
-struct Entry {
+struct FileEntry {
   EntryInfo info;
   std::map<std::string, Entity> entities;
   std::map<std::string, std::map<int32_t, std::vector<ShortName>>> chain_sequences;
@@ -60,6 +60,6 @@ struct Entry {
 
 /// `id` is what the entry is called (the file's stem); messages name document.file().
 /// Throws BadInput: no coordinates, values that are no numbers, required columns missing.
-Entry read_entry(const Document& document, const std::string& id);
+FileEntry read_entry(const Document& document, const std::string& id);
 
 }  // namespace megafold

@@ -95,7 +95,7 @@ void set_sequence(WorkChain& work, const Sequence& given) {
 
 }  // namespace
 
-std::vector<WorkChain> tell_polymers(Entry& entry) {
+std::vector<WorkChain> tell_polymers(FileEntry& entry) {
   std::vector<WorkChain> out;
   for (Chain& chain : entry.chains) {
     const auto found = entry.entities.find(chain.entity);

@@ -23,6 +23,6 @@ struct WorkChain {
 /// Sets types and sequences. Residues that stand in a polymer's chain without belonging to it (as
 /// programs other than the wwPDB's write ligands) become ligand chains of their own, called
 /// "A.MG167". `residue.component` must be set.
-std::vector<WorkChain> tell_polymers(Entry& entry);
+std::vector<WorkChain> tell_polymers(FileEntry& entry);
 
 }  // namespace megafold

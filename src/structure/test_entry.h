@@ -88,7 +88,7 @@ class EntryText {
         atoms_);
     return out;
   }
-  [[nodiscard]] Entry read() const {
+  [[nodiscard]] FileEntry read() const {
     return read_entry(*Document::parse(str(), "test.cif"), "test");
   }
   [[nodiscard]] Cleaned clean() const { return megafold::clean(read(), demo_dictionary()); }
