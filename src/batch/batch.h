@@ -39,9 +39,9 @@ struct Batch {
 
   // Alignment of the sample, row 0 the query; all rows of this visit (the model draws its own
   // subset in each recycle). S >= 1: without an alignment the query alone.
-  at::Tensor msa;       // i64 [S, N], class 0..31
-  at::Tensor deletion;  // f32 [S, N], raw counts (has_deletion and deletion_value follow from it)
-  at::Tensor msa_mask;  // f32 [S, N]
+  at::Tensor msa;       // u8 [S, N], class 0..31
+  at::Tensor deletion;  // u8 [S, N], raw counts up to 255 (has_deletion, deletion_value follow)
+  at::Tensor msa_mask;  // u8 [S, N], 0 or 1
   at::Tensor profile;   // f32 [N, 32]
   at::Tensor deletion_mean;  // f32 [N]
 
