@@ -125,9 +125,9 @@ TEST_P(TriangleAttentionOp, OnAGpuToo) {
     }
     const auto got = run(e, ours), known = run(e, steps), again = run(e, ours);
     const auto want = run(e.to(at::kDouble), steps);
-    for (size_t i = 0; i < got.size(); ++i) {
+    for (size_t i = 0; i < got.size(); ++i) {  // weights: see python/tests/test_nn.py
       const double unit = type == at::kDouble ? 1e-13 : 0x1p-10;
-      EXPECT_LE(error(got[i], want[i]), (i < 2 ? 1.05 : 2) * error(known[i], want[i]) +
+      EXPECT_LE(error(got[i], want[i]), (i < 2 ? 1.05 : 4) * error(known[i], want[i]) +
                                             unit * want[i].norm().item<double>())
           << i;
       EXPECT_TRUE(got[i].equal(again[i])) << i;
