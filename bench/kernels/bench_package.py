@@ -20,7 +20,7 @@ from bench_evo_attention import autograd, peak_of, saved_of, time_in_turns, vers
 
 KERNELS = ["kernels/evo_attention", "kernels/common"]
 WINDOW_PATHS = KERNELS
-MODULE_PATHS = [*KERNELS, "kernels/layernorm", "python/megafold"]
+MODULE_PATHS = [*KERNELS, "kernels/layernorm", "python/csrc", "python/megafold/_triangle.py"]
 QUERIES, KEYS = 32, 128
 
 

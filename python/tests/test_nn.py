@@ -108,9 +108,9 @@ def test_error_is_no_more_than_the_steps_in_bfloat16(device, ending, transposed_
     known = run(lambda m, z: by_steps(m, z, mask), module, z, dy)
     got = run(lambda m, z: m(z, mask, residual=True), module, z, dy)
     again = run(lambda m, z: m(z, mask, residual=True), module, z, dy)
-    # Seen: 0.72 to 0.80 of the steps' error in y and dz on a CPU. A weight's gradient sums over all
-    # pairs, and what that leaves of the roundings scatters: 0.13 to 1.7 by weight, node and draw. On
-    # an H200 it is worse, up to 3.4 (docs/kernels/operators.md): to be mended, then 2.
+    # Seen: 0.72 to 0.80 of the steps' error in y and dz on a CPU. A weight's gradient sums over
+    # all pairs, and what that leaves of the roundings scatters: 0.13 to 1.7 by weight, node, draw.
+    # On an H200 it is worse, up to 3.4 (docs/kernels/operators.md): to be mended, then 2.
     most = 2 if device == "cpu" else 4
     for i, (a, b, c, d) in enumerate(zip(got, known, want, again)):
         assert torch.equal(a, d)  # the same bits twice
