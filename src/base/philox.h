@@ -29,6 +29,7 @@ enum class Purpose : uint32_t {
   initialisation = 11,
   sampler = 12,
   template_pick = 13,
+  rollout = 14,  // the mini-rollout's sampler (SI 4.1)
 };
 
 /// Philox 4x32-10: four random words from a 128-bit counter and a 64-bit key.

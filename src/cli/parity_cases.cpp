@@ -257,6 +257,7 @@ void confidence_head(ParityCase& c) {
 /// The whole of Algorithm 1 (tests/parity/protenix_model.py).
 void whole_model(ParityCase& c) {
   ModelConfig config;
+  config.confidence_blocks = config.template_blocks = 0;  // where the case does not name them
   visit_model_config(config, [&](const char* key, auto& value, double, double, const char*) {
     value = c.size(key, static_cast<int64_t>(value));
   });

@@ -14,6 +14,7 @@
 #include "base/publish.h"
 #include "checkpoint/checkpoint.h"
 #include "cli/commands.h"
+#include "predict/confidence_json.h"
 #include "report/history.h"
 
 namespace megafold::cli {
@@ -65,15 +66,25 @@ json finite(double value) {
 json numbers_of(const Prediction& prediction, const PredictOptions& options) {
   json samples = json::array();
   for (const PredictedStructure& sample : prediction.samples) {
-    samples.push_back({{"lddt", finite(sample.lddt.score)},
-                       {"rmsd", finite(sample.rmsd)},
-                       {"draw", sample.draw + 1},
-                       {"wrong_hands", sample.wrong_hands},
-                       {"mirror_image", sample.is_mirror_image()}});
+    samples.push_back(
+        {{"lddt", finite(sample.lddt.score)},
+         {"rmsd", finite(sample.rmsd)},
+         {"draw", sample.draw + 1},
+         {"ranking_score", sample.confidence ? finite(sample.confidence->ranking_score) : json()},
+         {"wrong_hands", sample.wrong_hands},
+         {"mirror_image", sample.is_mirror_image()}});
   }
   // The first sample is the structure: best by hands, never picked by looking at the truth.
   const PredictedStructure& first = prediction.samples.front();
+  json confidence;  // null: no such head
+  if (first.confidence) {
+    confidence = summary_json(*first.confidence);
+    double sum = 0;
+    for (const float plddt : first.confidence->plddt) sum += double{plddt};
+    confidence["plddt"] = sum / static_cast<double>(first.confidence->plddt.size());
+  }
   return {{"entry", prediction.entry.id},
+          {"confidence", confidence},
           {"lddt", finite(first.lddt.score)},
           {"lddt_pairs", first.lddt.num_pairs},
           {"rmsd", finite(first.rmsd)},
@@ -104,6 +115,9 @@ void predict_command(PredictArguments arguments) {
     const PredictedStructure& sample = prediction.samples[s];
     fmt::print("  model {}: {} of {} stereocentres have the wrong hand", s + 1, sample.wrong_hands,
                prediction.stereocentres);
+    if (sample.confidence)
+      fmt::print("; pTM {:.2f}, ranking score {:.2f}", sample.confidence->ptm,
+                 sample.confidence->ranking_score);
     if (std::isfinite(sample.lddt.score)) {
       fmt::print("; lDDT {:.3f} over all atoms ({} distances), RMSD {:.2f} A\n", sample.lddt.score,
                  sample.lddt.num_pairs, sample.rmsd);

@@ -10,25 +10,29 @@
 namespace megafold {
 
 /// pLDDT: logits [S, A, 50] against the share of 0.5, 1, 2, 4 A that |d_lm - d_gt_lm| stays under,
-/// over partner atoms m (indices i64 [M], resolved) with d_gt < 30 A where m is of a nucleic acid,
-/// else 15 A; mean over resolved l. is_nucleotide [A].
+/// over partner atoms m (indices i64 [M]; those of partner_mask [M], undefined: all) with d_gt < 30
+/// A where m is of a nucleic acid, else 15 A; mean over resolved l. is_nucleotide [A].
 at::Tensor plddt_loss(const at::Tensor& logits, const at::Tensor& x, const at::Tensor& x_true,
                       const at::Tensor& resolved, const at::Tensor& is_nucleotide,
-                      const at::Tensor& partners);
+                      const at::Tensor& partners, const at::Tensor& partner_mask = {});
 
 /// PAE (algorithms 29 and 30): logits [S, N, N, 64] against the error of token j's atom seen from
 /// token i's frame, 64 bins over 0 .. 32 A. frames i64 [N, 3]: atoms a, b, c with the origin b;
-/// has_frame bool [N]; token_atom i64 [N].
+/// has_frame bool [N]; token_atom i64 [N]; token_mask bool [N], undefined: every token is real.
 at::Tensor pae_loss(const at::Tensor& logits, const at::Tensor& x, const at::Tensor& x_true,
                     const at::Tensor& resolved, const at::Tensor& frames,
-                    const at::Tensor& has_frame, const at::Tensor& token_atom);
+                    const at::Tensor& has_frame, const at::Tensor& token_atom,
+                    const at::Tensor& token_mask = {});
 
 /// PDE: logits [S, N, N, 64] against |d_ij - d_gt_ij| of representative atoms, 64 bins over 0 ..
-/// 32 A. token_atom i64 [N].
+/// 32 A. token_atom i64 [N]; token_mask bool [N], undefined: every token is real.
 at::Tensor pde_loss(const at::Tensor& logits, const at::Tensor& x, const at::Tensor& x_true,
-                    const at::Tensor& resolved, const at::Tensor& token_atom);
+                    const at::Tensor& resolved, const at::Tensor& token_atom,
+                    const at::Tensor& token_mask = {});
 
-/// Experimentally resolved: logits [S, A, 2], class 1 where resolved; mean over all atoms.
-at::Tensor resolved_loss(const at::Tensor& logits, const at::Tensor& resolved);
+/// Experimentally resolved: logits [S, A, 2], class 1 where resolved; mean over the atoms of
+/// atom_mask [A], undefined: all.
+at::Tensor resolved_loss(const at::Tensor& logits, const at::Tensor& resolved,
+                         const at::Tensor& atom_mask = {});
 
 }  // namespace megafold

@@ -222,59 +222,25 @@ TEST(ConfidenceLosses, PerfectLogitsCostNothingAndGradientsHold) {
             1e-8);
 }
 
-/// The whole loss along a random direction in every module's parameters, f64.
-TEST(TotalLoss, GradientOfEveryModuleByFiniteDifferences) {
-  at::set_num_threads(1);  // small tensors: a barrier costs more than it saves
-  Batch batch = test::small_batch("trimer", 24);
-  batch.token_bonds[2][9].fill_(1), batch.token_bonds[9][2].fill_(1);
-  ModelConfig config = ModelConfig::preset("tiny");
-  config.msa_blocks = 2;
-  Model model(config, 3);
-  test::shake(model.parameters());
-  model.parameters().to(at::kCPU, at::kDouble);
-  const auto value = [&] {
-    return training_losses(model.forward_train(batch, {.seed = 1, .cycles = 1, .samples = 2}),
-                           batch, {})
-        .total;
-  };
+/// A loss along a random direction in the parameters of each part, f64: analytic and numeric.
+template <class Value>
+void expect_derivatives(const Model& model, const Value& value,
+                        std::initializer_list<const char*> parts) {
   value().backward();
-  for (const char* part : {"input_embedder",
-                           "relative_position",
-                           "token_bond",
-                           "single_init",
-                           "pair_init",
-                           "recycle_norm",
-                           "recycle_pair",
-                           "recycle_single",
-                           "outer_product_mean",
-                           "averaging",
-                           "msa_transition",
-                           "triangle_multiplication_out",
-                           "triangle_multiplication_in",
-                           "triangle_attention_start",
-                           "triangle_attention_end",
-                           "pair_transition",
-                           "pairformer.blocks.0.attention_pair_bias",
-                           "pairformer.blocks.0.single_transition",
-                           "diffusion.conditioning",
-                           "diffusion.atom_encoder",
-                           "diffusion.single",
-                           "diffusion.transformer",
-                           "diffusion.atom_decoder",
-                           "distogram"}) {
+  for (const char* part : parts) {
     double analytic = 0;
     std::vector<std::pair<at::Tensor, at::Tensor>> moves;
     for (const Parameters::Entry& entry : model.parameters().entries()) {
       if (!entry.trainable || entry.name.find(part) == std::string::npos) continue;
       const at::Tensor direction = normal(entry.tensor.sizes().vec(), stream_id(entry.name));
       if (entry.tensor.grad().defined())  // a first cycle leaves the recycling norms' scale out
-        analytic += (entry.tensor.grad() * direction).sum().item<double>();
+        analytic += (entry.tensor.grad() * direction).sum().template item<double>();
       moves.emplace_back(entry.tensor.detach(), direction);
     }
     ASSERT_FALSE(moves.empty()) << part;
     const auto at_step = [&](double h) {
       for (auto& [tensor, direction] : moves) tensor.add_(direction, h);
-      const double result = value().item<double>();
+      const double result = value().template item<double>();
       for (auto& [tensor, direction] : moves) tensor.sub_(direction, h);
       return result;
     };
@@ -286,6 +252,120 @@ TEST(TotalLoss, GradientOfEveryModuleByFiniteDifferences) {
     EXPECT_NEAR(analytic, numeric, 1e-5 * std::max(1.0, std::abs(numeric))) << part;
     EXPECT_NE(numeric, 0) << part;
   }
+}
+
+Model shaken_model(int64_t msa_blocks) {
+  at::set_num_threads(1);  // small tensors: a barrier costs more than it saves
+  ModelConfig config = ModelConfig::preset("tiny");
+  config.msa_blocks = msa_blocks;
+  Model model(config, 3);
+  test::shake(model.parameters());
+  model.parameters().to(at::kCPU, at::kDouble);
+  return model;
+}
+
+TEST(TotalLoss, GradientOfEveryModuleByFiniteDifferences) {
+  Batch batch = test::small_batch("trimer", 24);
+  batch.token_bonds[2][9].fill_(1), batch.token_bonds[9][2].fill_(1);
+  const Model model = shaken_model(2);
+  const auto value = [&] {
+    return training_losses(model.forward_train(batch, {.seed = 1, .cycles = 1, .samples = 2}),
+                           batch, {})
+        .total;
+  };
+  expect_derivatives(model, value,
+                     {"input_embedder",
+                      "relative_position",
+                      "token_bond",
+                      "single_init",
+                      "pair_init",
+                      "recycle_norm",
+                      "recycle_pair",
+                      "recycle_single",
+                      "outer_product_mean",
+                      "averaging",
+                      "msa_transition",
+                      "triangle_multiplication_out",
+                      "triangle_multiplication_in",
+                      "triangle_attention_start",
+                      "triangle_attention_end",
+                      "pair_transition",
+                      "pairformer.blocks.0.attention_pair_bias",
+                      "pairformer.blocks.0.single_transition",
+                      "diffusion.conditioning",
+                      "diffusion.atom_encoder",
+                      "diffusion.single",
+                      "diffusion.transformer",
+                      "diffusion.atom_decoder",
+                      "distogram"});
+}
+
+TEST(TotalLoss, GradientOfTheConfidenceHeadByFiniteDifferences) {
+  const Batch batch = test::small_batch("trimer", 24);
+  const Model model = shaken_model(1);
+  TrainingOutput output;
+  TrunkOutput trunk;
+  {
+    const c10::NoGradGuard no_grad;  // the structure and the trunk stand; the head moves
+    output = model.forward_train(batch, {.seed = 1, .cycles = 1, .samples = 2, .rollout_steps = 3});
+    trunk = model.denoise(batch, output.x_noisy, output.t_hat, 1).trunk;
+  }
+  const LossWeights weights{
+      .diffusion = 0, .smooth_lddt = 0, .distogram = 0, .confidence = 1, .pae = 1};
+  const auto value = [&] {
+    output.confidence = model.confidence(batch, trunk, output.x_rollout).front();
+    return training_losses(output, batch, weights).total;
+  };
+  expect_derivatives(model, value,
+                     {"confidence.norm_s", "confidence.pair_from_column",
+                      "confidence.pair_from_row", "confidence.distance_bin", "confidence.distance.",
+                      "confidence.pairformer", "confidence.norm_pae", "confidence.norm_pde",
+                      "confidence.norm_plddt", "confidence.norm_resolved", "confidence.pae",
+                      "confidence.pde", "confidence.plddt", "confidence.resolved"});
+}
+
+TEST(TotalLoss, ConfidenceCountsWithinTheResolutionsAlone) {
+  Batch batch = test::small_batch("dimer", 40);
+  const Model model(ModelConfig::preset("tiny"), 3);
+  const TrainingOutput output =
+      model.forward_train(batch, {.seed = 1, .samples = 2, .rollout_steps = 2});
+  const LossWeights weights{.confidence = 2};
+  const TrainingLosses with = training_losses(output, batch, weights);
+  // An untrained head says every bin alike.
+  EXPECT_NEAR(with.plddt.item<double>(), std::log(50), 1e-4);
+  EXPECT_NEAR(with.pae.item<double>(), std::log(64), 1e-4);
+  EXPECT_NEAR(with.pde.item<double>(), std::log(64), 1e-4);
+  EXPECT_NEAR(with.experimentally_resolved.item<double>(), std::log(2), 1e-4);
+  for (const double resolution : {-1.0, 0.05, 4.5, std::nan("")}) {
+    batch.resolution = resolution;
+    const TrainingLosses without = training_losses(output, batch, weights);
+    EXPECT_FALSE(without.plddt.defined()) << resolution;
+    EXPECT_NEAR(with.total.item<double>() - without.total.item<double>(),
+                2 * (std::log(50) + std::log(64) + std::log(2)), 1e-3)
+        << resolution;  // PAE's weight is 0
+  }
+}
+
+TEST(BondLoss, JoinsTheNearestResolvedAtomsOfPolymerAndLigand) {
+  Batch batch = test::small_batch("dimer", 92);
+  batch.token_bonds.zero_();
+  EXPECT_EQ(bonded_atoms(batch).sizes(), at::IntArrayRef({0, 2}));
+  const int64_t ligand = batch.is_ligand.nonzero()[0].item<int64_t>();
+  const auto bond = [&](int64_t i, int64_t j) {
+    batch.token_bonds[i][j].fill_(1), batch.token_bonds[j][i].fill_(1);
+  };
+  bond(ligand, ligand + 1);  // within the ligand: not of SI eq. 5
+  EXPECT_EQ(bonded_atoms(batch).size(0), 0);
+  bond(2, ligand);
+  const at::Tensor pair = bonded_atoms(batch);
+  ASSERT_EQ(pair.sizes(), at::IntArrayRef({1, 2}));
+  const int64_t l = pair[0][0].item<int64_t>(), m = pair[0][1].item<int64_t>();
+  EXPECT_EQ(batch.atom_to_token[l].item<int64_t>(), 2);
+  EXPECT_EQ(batch.atom_to_token[m].item<int64_t>(), ligand);
+  const at::Tensor d = (batch.atom_positions - batch.atom_positions[m]).norm(2, -1);
+  EXPECT_EQ(d[l].item<float>(), d.masked_select(batch.atom_to_token.eq(2)).min().item<float>());
+  batch.atom_resolved_mask[m].fill_(0);
+  EXPECT_EQ(bonded_atoms(batch).size(0), 0);  // its one atom is not resolved
 }
 
 TEST(TotalLoss, TrivialPredictorAndRefusals) {

@@ -5,12 +5,45 @@
 #include <c10/core/GradMode.h>
 
 #include "base/errors.h"
+#include "loss/bond_loss.h"
+#include "loss/confidence_losses.h"
 #include "loss/diffusion_mse.h"
 #include "loss/distogram_loss.h"
 #include "loss/smooth_lddt.h"
 #include "model/diffusion_conditioning.h"
+#include "model/token_frames.h"
 
 namespace megafold {
+namespace {
+
+constexpr double kBestResolution = 0.1, kWorstResolution = 4;  // Angstrom (SI 4.3)
+
+/// The confidence head's losses on the mini-rollout, against the truth as the batch has it.
+at::Tensor confidence_losses(const TrainingOutput& output, const Batch& batch,
+                             const at::Tensor& resolved, const at::Tensor& is_nucleotide,
+                             const LossWeights& weights, TrainingLosses& out) {
+  const ConfidenceLogits& logits = *output.confidence;
+  const at::Tensor &x = output.x_rollout, truth = batch.atom_positions.to(x.options());
+  const at::Tensor center = batch.center_atom.clamp_min(0);
+  // CA and C1' of standard residues (af3-facts 2, rule 5).
+  const at::Tensor partners = resolved.index_select(0, center) * batch.token_mask.to(x.options()) *
+                              at::logical_or(batch.is_atomized, batch.is_ligand).logical_not();
+  const at::Tensor rep = distance_atoms(batch), real = batch.token_mask.gt(0);
+  const TokenFrames frames = token_frames(batch);
+  const auto one = [](const at::Tensor& of_sample) { return of_sample.unsqueeze(0); };
+  const at::Tensor plddt =
+      plddt_loss(one(logits.plddt), x, truth, resolved, is_nucleotide, center, partners);
+  const at::Tensor pae = pae_loss(one(logits.pae), x, truth, resolved, frames.atoms.to(x.device()),
+                                  frames.has_frame.to(x.device()), rep, real);
+  const at::Tensor pde = pde_loss(one(logits.pde), x, truth, resolved, rep, real);
+  const at::Tensor seen =
+      resolved_loss(one(logits.resolved), resolved, batch.atom_mask.to(x.options()));
+  out.plddt = plddt.detach(), out.pae = pae.detach(), out.pde = pde.detach();
+  out.experimentally_resolved = seen.detach();
+  return plddt + pde + seen + weights.pae * pae;
+}
+
+}  // namespace
 
 TrainingLosses training_losses(const TrainingOutput& output, const Batch& batch,
                                const LossWeights& weights) {
@@ -51,6 +84,13 @@ TrainingLosses training_losses(const TrainingOutput& output, const Batch& batch,
     out.smooth_lddt = at::zeros({}, here);
   }
 
+  if (weights.bond > 0) {
+    const at::Tensor bond =
+        bond_loss(output.x_denoised, batch.atom_positions.to(here), bonded_atoms(batch));
+    out.bond = bond.mean().detach();
+    diffusion = diffusion + weights.bond * (level_weight * bond).mean();
+  }
+
   const at::Tensor rep = batch.representative_atom.clamp_min(0);
   const at::Tensor rep_resolved =
       resolved.index_select(0, rep) * batch.representative_atom.ge(0) * batch.token_mask.to(here);
@@ -58,6 +98,11 @@ TrainingLosses training_losses(const TrainingOutput& output, const Batch& batch,
       output.distogram_logits, batch.atom_positions.to(here).index_select(0, rep), rep_resolved);
   out.distogram = distogram.detach();
   out.total = weights.diffusion * diffusion + weights.distogram * distogram;
+  if (output.confidence && weights.confidence > 0 && batch.resolution >= kBestResolution &&
+      batch.resolution <= kWorstResolution)
+    out.total = out.total + weights.confidence * confidence_losses(output, batch, resolved,
+                                                                   at::maximum(is_dna, is_rna),
+                                                                   weights, out);
   return out;
 }
 

@@ -16,6 +16,9 @@ struct LossWeights {
   double diffusion = 4;
   double smooth_lddt = 1;  // within the diffusion loss; 0 in the fine-tuning stages
   double distogram = 0.03;
+  double bond = 0;  // within the diffusion loss, scaled as the squared error; 1 in fine-tuning
+  double confidence = 1e-4;  // of pLDDT, PDE, resolved and `pae` times PAE together
+  double pae = 0;            // 1 in the last stage
 };
 
 struct TrainingLosses {
@@ -24,6 +27,10 @@ struct TrainingLosses {
   at::Tensor trivial_mse;    // [S] the same of D = c_skip * x_noisy on the same draws
   at::Tensor smooth_lddt;    // scalar: 1 - smooth lDDT, mean over the samples
   at::Tensor distogram;      // scalar
+  at::Tensor bond;           // scalar, Angstrom^2; undefined where its weight is 0
+  /// Scalars; undefined without a mini-rollout, or where the entry's resolution is not within 0.1
+  /// .. 4 A (SI 4.3).
+  at::Tensor plddt, pae, pde, experimentally_resolved;
 };
 
 /// Throws BadInput when no atom of the batch is resolved.

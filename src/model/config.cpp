@@ -51,6 +51,7 @@ ModelConfig ModelConfig::preset(std::string_view name) {
   c.transition_factor = 2;
   c.diffusion_blocks = 3, c.diffusion_heads = 4, c.fourier_width = 64;
   c.diffusion_samples = 16, c.max_cycles = 1;
+  c.confidence_blocks = 1;
   if (name == "tiny") {
     c.c_s = 24, c.c_z = 16, c.c_m = 8, c.c_atom = 16, c.c_atompair = 4;
     c.c_token_input = 16, c.c_token = 24;
@@ -78,10 +79,6 @@ void ModelConfig::validate() const {
     fail<Unsupported>(
         "model.template_blocks is {}: the template embedder is not in this version; set 0",
         template_blocks);
-  if (confidence_blocks > 0)
-    fail<Unsupported>(
-        "model.confidence_blocks is {}: the confidence head is not in this version; set 0",
-        confidence_blocks);
   (void)conventions_of(dialect);
 }
 

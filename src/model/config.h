@@ -32,7 +32,8 @@ struct ModelConfig {
   int64_t transition_factor = 4;
 
   int64_t template_blocks = 0, c_template = 64;
-  int64_t confidence_blocks = 0;
+  int64_t confidence_blocks = 4, max_atoms_per_token = 24;  // Protenix 2.0.0's
+  double confidence_dropout = 0;
 
   int64_t diffusion_blocks = 24, diffusion_heads = 16, fourier_width = 256;
   int64_t distogram_bins = 64;
@@ -85,7 +86,10 @@ void visit_model_config(Config& c, F&& f) {
   f("transition_factor", c.transition_factor, 1, 16, "widening of the trunk's transitions");
   f("template_blocks", c.template_blocks, 0, 16, "blocks of the template embedder");
   f("c_template", c.c_template, 8, 1024, "pair channels of the template embedder");
-  f("confidence_blocks", c.confidence_blocks, 0, 16, "blocks of the confidence head");
+  f("confidence_blocks", c.confidence_blocks, 0, 16, "blocks of the confidence head; 0: none");
+  f("max_atoms_per_token", c.max_atoms_per_token, 1, 64,
+    "atoms of a token that the confidence head has weights for");
+  f("confidence_dropout", c.confidence_dropout, 0, 0.95, "dropout of the head's pair updates");
   f("diffusion_blocks", c.diffusion_blocks, 1, 128, "blocks of the diffusion transformer");
   f("diffusion_heads", c.diffusion_heads, 1, 64, "its heads; divides c_token");
   f("fourier_width", c.fourier_width, 2, 4096, "channels of the noise level's embedding");

@@ -12,6 +12,7 @@
 #include "model/input_embedder.h"
 #include "model/msa_module.h"
 #include "model/sampler.h"
+#include "model/token_frames.h"
 
 namespace megafold {
 namespace {
@@ -24,6 +25,8 @@ struct Features {
   at::Tensor token_bonds;                      // [N, N, 1]
   at::Tensor token_mask, pair_mask;            // bool [N], [N, N]; undefined: every token is real
 };
+
+constexpr int64_t kErrorBins = 64;  // of PAE and PDE, over 0 .. 32 Angstrom
 
 /// A CPU mask that is all ones is left out; on a device it stays, for asking would stop the stream.
 bool masks_something(const at::Tensor& mask) {
@@ -127,6 +130,7 @@ struct Model::Modules {
   PairformerStack pairformer;
   DiffusionModule diffusion;
   DistogramHead distogram;
+  std::optional<ConfidenceHead> confidence;
 
   Modules(const ModelConfig& c, uint64_t seed) : Modules(c, Scope(parameters, seed)) {}
 
@@ -135,6 +139,13 @@ struct Model::Modules {
 
   [[nodiscard]] TrunkOutput trunk(const Features& f, MsaRows& rows, int64_t cycles,
                                   Dropout& drop) const;
+  /// Algorithm 18 on a prepared diffusion module: [S, A, 3] for the S streams.
+  [[nodiscard]] at::Tensor sample(const Batch& batch, const Features& f,
+                                  const DiffusionModule::Prepared& prepared, int64_t steps,
+                                  SampleStreams streams) const;
+  [[nodiscard]] std::vector<ConfidenceLogits> judge(const Batch& batch, const Features& f,
+                                                    const TrunkOutput& trunk, const at::Tensor& x,
+                                                    Dropout& drop) const;
   void require_here(const Batch& batch) const {
     if (batch.restype.defined() && batch.restype.device() != device())
       fail<BadInput>("{}: the batch is on {}, the model on {}", batch.id,
@@ -167,7 +178,15 @@ struct Model::Modules {
                    c.fourier_width,
                    c.diffusion_blocks,
                    c.diffusion_heads}),
-        distogram(root / "distogram", conventions, c.c_z, c.distogram_bins) {}
+        distogram(root / "distogram", conventions, c.c_z, c.distogram_bins) {
+    if (c.confidence_blocks == 0) return;
+    PairSizes pair = PairSizes::of(c);
+    pair.dropout = c.confidence_dropout;
+    confidence.emplace(
+        root / "confidence", conventions,
+        ConfidenceSizes{pair, c.c_s, c.c_s_inputs(), c.single_heads, c.confidence_blocks,
+                        kErrorBins, kErrorBins, c.max_atoms_per_token});
+  }
 };
 
 TrunkOutput Model::Modules::trunk(const Features& f, MsaRows& rows, int64_t cycles,
@@ -189,6 +208,41 @@ TrunkOutput Model::Modules::trunk(const Features& f, MsaRows& rows, int64_t cycl
     pairformer(s, z, f.token_mask, f.pair_mask, drop);
   }
   return {s_inputs, s, z};
+}
+
+at::Tensor Model::Modules::sample(const Batch& batch, const Features& f,
+                                  const DiffusionModule::Prepared& prepared, int64_t steps,
+                                  SampleStreams streams) const {
+  const auto here = at::TensorOptions(device()).dtype(dtype());
+  const int64_t atoms = batch.num_atoms();
+  const at::Tensor weight = f.atoms.mask.defined() ? batch.atom_mask.to(here) : at::Tensor();
+  return sample_diffusion(
+      noise_schedule(steps, conventions), streams.normal({atoms, 3}).to(here), weight,
+      [&](int64_t) {
+        const auto [rotation, shift] = streams.rigid();
+        return SamplerStep{rotation.to(here), shift.to(here), streams.normal({atoms, 3}).to(here)};
+      },
+      [&](const at::Tensor& x, const at::Tensor& t) { return diffusion(f.atoms, prepared, x, t); });
+}
+
+std::vector<ConfidenceLogits> Model::Modules::judge(const Batch& batch, const Features& f,
+                                                    const TrunkOutput& trunk, const at::Tensor& x,
+                                                    Dropout& drop) const {
+  const at::Tensor place = atom_in_token(batch.atom_to_token, batch.num_tokens());
+  if (place.is_cpu()) {
+    // Padding has no token of its own: what its rows hold is read by nothing.
+    const int64_t most = at::where(batch.atom_mask.gt(0), place, 0).max().item<int64_t>();
+    if (most >= config.max_atoms_per_token)
+      fail<BadInput>("{}: a token has {} atoms; model.max_atoms_per_token is {}", batch.id,
+                     most + 1, config.max_atoms_per_token);
+  }
+  const at::Tensor row = place.clamp_max(config.max_atoms_per_token - 1);
+  const at::Tensor rep = distance_atoms(batch);
+  std::vector<ConfidenceLogits> out;
+  for (int64_t s = 0; s < x.size(0); ++s)
+    out.push_back((*confidence)(trunk.s_inputs, trunk.s, trunk.z, x[s].index_select(0, rep),
+                                batch.atom_to_token, row, f.token_mask, f.pair_mask, drop));
+  return out;
 }
 
 Model::Model(const ModelConfig& config, uint64_t seed) {
@@ -248,7 +302,27 @@ TrainingOutput Model::forward_train(const Batch& batch, const TrainOptions& opti
   const auto prepared =
       m.diffusion.prepare(f.atoms, f.relative, trunk.s_inputs, trunk.s, trunk.z, f.token_mask);
   out.x_denoised = m.diffusion(f.atoms, prepared, out.x_noisy, out.t_hat);
+  if (options.rollout_steps > 0 && m.confidence) {
+    {
+      const c10::NoGradGuard no_grad;
+      out.x_rollout = m.sample(batch, f, prepared, options.rollout_steps,
+                               SampleStreams(seed, id, visit, Purpose::rollout, 1));
+    }
+    out.confidence = m.judge(batch, f, trunk, out.x_rollout, drop).front();
+  }
   return out;
+}
+
+std::vector<ConfidenceLogits> Model::confidence(const Batch& batch, const TrunkOutput& trunk,
+                                                const at::Tensor& x) const {
+  const Modules& m = *modules_;
+  m.require_here(batch);
+  if (!m.confidence)
+    fail<Unsupported>("{}: the model has no confidence head (model.confidence_blocks is 0)",
+                      batch.id);
+  expect_shape("confidence", "x", x, {-1, batch.num_atoms(), 3});
+  Dropout off;
+  return m.judge(batch, features_of(batch, m.conventions, m.dtype()), trunk, x, off);
 }
 
 Denoised Model::denoise(const Batch& batch, const at::Tensor& x_noisy, const at::Tensor& t_hat,
@@ -269,7 +343,7 @@ Denoised Model::denoise(const Batch& batch, const at::Tensor& x_noisy, const at:
   return out;
 }
 
-at::Tensor Model::sample(const Batch& batch, const SampleOptions& options) const {
+Samples Model::sample(const Batch& batch, const SampleOptions& options) const {
   const c10::NoGradGuard no_grad;
   const Modules& m = *modules_;
   m.require_here(batch);
@@ -280,22 +354,13 @@ at::Tensor Model::sample(const Batch& batch, const SampleOptions& options) const
       m.trunk(f, rows, options.cycles > 0 ? options.cycles : m.config.max_cycles, off);
   const auto prepared =
       m.diffusion.prepare(f.atoms, f.relative, trunk.s_inputs, trunk.s, trunk.z, f.token_mask);
-
-  const auto here = at::TensorOptions(m.device()).dtype(m.dtype());
-  SampleStreams streams(options.seed, stream_id(batch.id), batch.visit, Purpose::sampler,
-                        options.samples);
-  const int64_t atoms = batch.num_atoms();
-  const at::Tensor weight = f.atoms.mask.defined() ? batch.atom_mask.to(here) : at::Tensor();
-  return sample_diffusion(
-      noise_schedule(options.steps > 0 ? options.steps : m.config.sampler_steps, m.conventions),
-      streams.normal({atoms, 3}).to(here), weight,
-      [&](int64_t) {
-        const auto [rotation, shift] = streams.rigid();
-        return SamplerStep{rotation.to(here), shift.to(here), streams.normal({atoms, 3}).to(here)};
-      },
-      [&](const at::Tensor& x, const at::Tensor& t) {
-        return m.diffusion(f.atoms, prepared, x, t);
-      });
+  Samples out;
+  out.distogram_logits = m.distogram(trunk.z);
+  out.x = m.sample(batch, f, prepared, options.steps > 0 ? options.steps : m.config.sampler_steps,
+                   SampleStreams(options.seed, stream_id(batch.id), batch.visit, Purpose::sampler,
+                                 options.samples));
+  if (m.confidence) out.confidence = m.judge(batch, f, trunk, out.x, off);
+  return out;
 }
 
 }  // namespace megafold

@@ -8,8 +8,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "batch/batch.h"
+#include "model/confidence_head.h"
 #include "model/config.h"
 #include "model/parameters.h"
 
@@ -32,6 +35,7 @@ struct TrainOptions {
   int64_t samples = 0;  // diffusion samples; 0: the config's
   bool dropout = true;
   NoiseLevels noise{};
+  int64_t rollout_steps = 0;  // of the mini-rollout (SI 4.1: 20); 0: none, no confidence
 };
 
 /// What a training step's losses need (loss/total.h).
@@ -42,6 +46,9 @@ struct TrainingOutput {
   at::Tensor x_denoised;        // [S, A, 3]
   at::Tensor t_hat;             // [S] noise level, Angstrom
   int64_t cycles = 0;           // passes of the trunk that were made
+  // With a mini-rollout, whose structure is detached from everything:
+  at::Tensor x_rollout;                        // [1, A, 3]
+  std::optional<ConfidenceLogits> confidence;  // of x_rollout
 };
 
 /// One pass of everything on given noise, without dropout: what a comparison with a peer needs.
@@ -49,6 +56,12 @@ struct Denoised {
   TrunkOutput trunk;
   at::Tensor distogram_logits;  // [N, N, bins]
   at::Tensor x_denoised;        // [S, A, 3]
+};
+
+struct Samples {
+  at::Tensor x;                              // [S, A, 3], Angstrom
+  std::vector<ConfidenceLogits> confidence;  // S of them; empty: the model has no such head
+  at::Tensor distogram_logits;               // [N, N, bins]
 };
 
 struct SampleOptions {
@@ -73,7 +86,8 @@ class Model {
   [[nodiscard]] const Parameters& parameters() const;
 
   /// Trunk with recycling (the gradient flows through the last cycle only), then every diffusion
-  /// sample in one pass of the diffusion module.
+  /// sample in one pass of the diffusion module. With rollout_steps, and a confidence head: one
+  /// structure by so many steps of Algorithm 18 from the detached trunk, and the head's word on it.
   [[nodiscard]] TrainingOutput forward_train(const Batch& batch, const TrainOptions& options) const;
 
   /// x_noisy [S, A, 3] and t_hat [S], Angstrom; `cycles` passes of the trunk, the gradient through
@@ -81,8 +95,14 @@ class Model {
   [[nodiscard]] Denoised denoise(const Batch& batch, const at::Tensor& x_noisy,
                                  const at::Tensor& t_hat, int64_t cycles) const;
 
-  /// Structures by Algorithm 18, without gradients: [samples, A, 3], Angstrom.
-  [[nodiscard]] at::Tensor sample(const Batch& batch, const SampleOptions& options) const;
+  /// Structures by Algorithm 18 and what the confidence head says of each, without gradients.
+  [[nodiscard]] Samples sample(const Batch& batch, const SampleOptions& options) const;
+
+  /// The confidence head alone, on x [S, A, 3] and a trunk's output; the gradient reaches the head
+  /// and nothing else. Throws Unsupported when the model has none (confidence_blocks = 0).
+  [[nodiscard]] std::vector<ConfidenceLogits> confidence(const Batch& batch,
+                                                         const TrunkOutput& trunk,
+                                                         const at::Tensor& x) const;
 
  private:
   struct Modules;

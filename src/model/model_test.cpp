@@ -12,6 +12,7 @@
 #include "model/primitives.h"
 #include "model/sampler.h"
 #include "model/test_batch.h"
+#include "model/token_frames.h"
 
 namespace megafold {
 namespace {
@@ -65,9 +66,6 @@ TEST(ModelConfig, EveryPresetIsValidAndRangesAreNamed) {
             std::string::npos);
   config = {};
   config.dialect = Dialect::openfold3;
-  EXPECT_THROW(config.validate(), Unsupported);
-  config = {};
-  config.confidence_blocks = 4;
   EXPECT_THROW(config.validate(), Unsupported);
   config = {};
   config.template_blocks = 2;
@@ -181,8 +179,9 @@ TEST(Sampler, ScheduleAndAugmentation) {
 TEST(Model, TrainingOutputIsReproducibleAndRecyclingCutsTheGradient) {
   const Batch batch = small_batch("dimer", 40);
   Model model = tiny_model(at::kDouble);
-  const TrainingOutput a = model.forward_train(batch, {.seed = 4, .cycles = 2, .samples = 3});
-  const TrainingOutput b = model.forward_train(batch, {.seed = 4, .cycles = 2, .samples = 3});
+  const TrainOptions options{.seed = 4, .cycles = 2, .samples = 3, .rollout_steps = 3};
+  const TrainingOutput a = model.forward_train(batch, options);
+  const TrainingOutput b = model.forward_train(batch, options);
   EXPECT_EQ(a.x_denoised.sizes(), at::IntArrayRef({3, batch.num_atoms(), 3}));
   EXPECT_TRUE(all_finite(a.x_denoised));
   EXPECT_TRUE(a.x_denoised.equal(b.x_denoised));
@@ -191,6 +190,18 @@ TEST(Model, TrainingOutputIsReproducibleAndRecyclingCutsTheGradient) {
   // One cycle is another function than two; each draws its own rows and masks.
   const TrainingOutput one = model.forward_train(batch, {.seed = 4, .cycles = 1, .samples = 3});
   EXPECT_GT(worst(a.distogram_logits, one.distogram_logits), 1e-6);
+  EXPECT_TRUE(one.x_denoised.defined() && !one.confidence);
+  ASSERT_TRUE(a.confidence && b.confidence);
+  EXPECT_EQ(a.confidence->plddt.sizes(), at::IntArrayRef({batch.num_atoms(), 50}));
+  EXPECT_TRUE(a.confidence->pae.equal(b.confidence->pae));
+  EXPECT_FALSE(a.x_rollout.requires_grad());
+  // The head's gradient stays in the head.
+  const auto& head = *a.confidence;
+  (head.plddt.sum() + head.pae.square().sum() + head.pde.sum() + head.resolved.sum()).backward();
+  for (const Parameters::Entry& entry : model.parameters().entries())
+    EXPECT_EQ(entry.tensor.grad().defined(),
+              entry.trainable && entry.name.starts_with("confidence."))
+        << entry.name;
   (a.x_denoised.sum() + a.distogram_logits.sum()).backward();
   for (const Parameters::Entry& entry : model.parameters().entries())
     EXPECT_TRUE(!entry.trainable || entry.tensor.grad().defined()) << entry.name;
@@ -199,12 +210,67 @@ TEST(Model, TrainingOutputIsReproducibleAndRecyclingCutsTheGradient) {
 TEST(Model, SamplesAreReproducibleAndIndependentOfTheirNumber) {
   const Batch batch = small_batch("mono", 30);
   const Model model = tiny_model(at::kDouble);
-  const at::Tensor two = model.sample(batch, {.seed = 9, .samples = 2, .steps = 3});
-  const at::Tensor three = model.sample(batch, {.seed = 9, .samples = 3, .steps = 3});
+  const at::Tensor two = model.sample(batch, {.seed = 9, .samples = 2, .steps = 3}).x;
+  const at::Tensor three = model.sample(batch, {.seed = 9, .samples = 3, .steps = 3}).x;
   EXPECT_EQ(two.sizes(), at::IntArrayRef({2, batch.num_atoms(), 3}));
   EXPECT_FALSE(two.requires_grad());
   EXPECT_LT(worst(two, three.slice(0, 0, 2)), 1e-9);
   EXPECT_GT(worst(two[0], two[1]), 1e-3);
+}
+
+TEST(Model, ConfidenceOfASampleIsThatOfItsStructure) {
+  const Batch batch = small_batch("dimer", 40);
+  const Model model = tiny_model(at::kDouble);
+  const Samples samples = model.sample(batch, {.seed = 9, .samples = 2, .steps = 3});
+  ASSERT_EQ(samples.confidence.size(), 2U);
+  EXPECT_FALSE(samples.confidence[0].pae.requires_grad());
+  EXPECT_EQ(samples.confidence[0].pae.sizes(),
+            at::IntArrayRef({batch.num_tokens(), batch.num_tokens(), 64}));
+  EXPECT_GT(worst(samples.confidence[0].pae, samples.confidence[1].pae), 1e-6);
+  // Rigid motion of the structure changes no distance, and so nothing.
+  TrunkOutput trunk = model.denoise(batch, samples.x, at::ones({2}, at::kDouble), 2).trunk;
+  SampleStreams streams(1, 2, 3, Purpose::augmentation, 2);
+  const auto [rotation, shift] = streams.rigid();
+  const auto still = model.confidence(batch, trunk, samples.x);
+  const auto moved = model.confidence(
+      batch, trunk, centre_augment(samples.x, {}, rotation.to(at::kDouble), shift.to(at::kDouble)));
+  EXPECT_LT(worst(still[0].plddt, moved[0].plddt), 1e-4);  // rotations are f32
+  ModelConfig without = ModelConfig::preset("tiny");
+  without.confidence_blocks = 0;
+  EXPECT_THROW((void)Model(without, 1).confidence(batch, trunk, samples.x), Unsupported);
+  ModelConfig small = ModelConfig::preset("tiny");
+  small.max_atoms_per_token = 2;
+  EXPECT_NE(refusal([&] {
+              (void)Model(small, 1).sample(batch, {.seed = 9, .steps = 1});
+            }).find("max_atoms_per_token is 2"),
+            std::string::npos);
+}
+
+TEST(TokenFrames, ResiduesByNameAndLigandsByTheirConformer) {
+  const Batch batch = small_batch("dimer", 92);
+  const TokenFrames frames = token_frames(batch);
+  const at::Tensor ligand = batch.is_atomized;
+  ASSERT_TRUE(ligand.any().item<bool>());
+  EXPECT_TRUE(frames.has_frame.logical_or(ligand).all().item<bool>());
+  for (int64_t i = 0; i < batch.num_tokens(); ++i) {
+    if (!frames.has_frame[i].item<bool>()) continue;
+    const auto atom = [&](int64_t k) { return frames.atoms[i][k].item<int64_t>(); };
+    EXPECT_EQ(atom(1), batch.center_atom[i].item<int64_t>());
+    const auto distance = [&](int64_t k) {
+      return (batch.ref_pos[atom(k)] - batch.ref_pos[atom(1)]).norm().item<double>();
+    };
+    if (ligand[i].item<bool>()) {
+      EXPECT_LE(distance(0), distance(2));
+      EXPECT_EQ(batch.ref_space_uid[atom(0)].item<int64_t>(),
+                batch.ref_space_uid[atom(1)].item<int64_t>());
+    }
+  }
+  const at::Tensor place = atom_in_token(batch.atom_to_token, batch.num_tokens());
+  for (int64_t a = 1; a < batch.num_atoms(); ++a) {
+    const bool same =
+        batch.atom_to_token[a].item<int64_t>() == batch.atom_to_token[a - 1].item<int64_t>();
+    EXPECT_EQ(place[a].item<int64_t>(), same ? place[a - 1].item<int64_t>() + 1 : 0);
+  }
 }
 
 TEST(Model, PaddingChangesNothing) {

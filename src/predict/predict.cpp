@@ -6,14 +6,17 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
+#include "base/publish.h"
 #include "batch/sample.h"
 #include "checkpoint/checkpoint.h"
 #include "model/model.h"
 #include "predict/chirality.h"
+#include "predict/confidence_json.h"
 #include "predict/superpose.h"
 #include "predict/write_mmcif.h"
 
@@ -86,13 +89,11 @@ Prediction predict(const CacheReader& cache, const PredictOptions& options) {
           structure, [&](const std::string& key) { return cache.alignment(key); },
           whole_entry(checkpoint.state()), PreferredChains{}, options.seed, /*visit=*/0)
           .to(device);
-  const at::Tensor positions = model
-                                   .sample(batch, {.seed = options.seed,
-                                                   .samples = options.samples,
-                                                   .steps = result.sampler_steps,
-                                                   .cycles = options.cycles})
-                                   .to(at::kCPU, at::kFloat)
-                                   .contiguous();
+  const Samples samples = model.sample(batch, {.seed = options.seed,
+                                               .samples = options.samples,
+                                               .steps = result.sampler_steps,
+                                               .cycles = options.cycles});
+  const at::Tensor positions = samples.x.to(at::kCPU, at::kFloat).contiguous();
   const auto num_atoms = static_cast<int64_t>(result.entry.num_atoms());
   if (positions.dim() != 3 || positions.size(0) != options.samples ||
       positions.size(1) != num_atoms || positions.size(2) != 3) {
@@ -115,30 +116,58 @@ Prediction predict(const CacheReader& cache, const PredictOptions& options) {
     compare(result.entry, sample);
     sample.draw = s;
     sample.wrong_hands = count_wrong_hands(centres, sample.position);
+    const auto share = static_cast<double>(sample.wrong_hands) /
+                       static_cast<double>(std::max<int64_t>(1, result.stereocentres));
+    if (!samples.confidence.empty())
+      sample.confidence = confidence_scores(batch, samples.confidence[static_cast<size_t>(s)],
+                                            samples.distogram_logits, samples.x[s]);
+    sample.mark = (sample.confidence ? sample.confidence->ranking_score : 0) - share;
     result.samples.push_back(std::move(sample));
   }
-  std::ranges::stable_sort(result.samples, {}, &PredictedStructure::wrong_hands);
+  std::ranges::stable_sort(result.samples, std::greater<>(), &PredictedStructure::mark);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
 
 void write_prediction(const std::filesystem::path& path, const Prediction& prediction,
                       const PredictOptions& options) {
+  const Entry& entry = prediction.entry;
+  const PredictedStructure& best = prediction.samples.front();
   std::vector<PredictedModel> models;
   for (const PredictedStructure& sample : prediction.samples) {
-    models.push_back({.position = sample.position, .residue_score = sample.lddt.per_residue});
-    if (!models.back().residue_score.empty()) {
-      models.back().residue_score.resize(prediction.entry.residues.size(),
-                                         std::numeric_limits<double>::quiet_NaN());
+    PredictedModel model{.position = sample.position};
+    if (sample.confidence) {
+      model.atom_score = sample.confidence->plddt;
+    } else if (!sample.lddt.per_residue.empty()) {
+      model.residue_score = sample.lddt.per_residue;
+      model.residue_score.resize(entry.residues.size(), std::numeric_limits<double>::quiet_NaN());
     }
+    models.push_back(std::move(model));
   }
-  const bool scored = !models.empty() && !models[0].residue_score.empty();
+  std::string meaning;
+  if (best.confidence) {
+    meaning = "pLDDT, 0 to 100";
+  } else if (!models.front().residue_score.empty()) {
+    meaning = "100 x lDDT to the entry by residue";
+  }
   write_mmcif(
-      path, prediction.entry, models,
-      {.score_meaning = scored ? "lDDT to the entry by residue" : "",
+      path, entry, models,
+      {.score_meaning = meaning,
        .details = fmt::format("step {}, seed {}, {} sampler steps, {} weights",
                               prediction.trained_steps, options.seed, prediction.sampler_steps,
                               options.raw_weights ? "last" : "averaged")});
+  if (!best.confidence) return;
+  const auto beside = [&](const char* suffix) {
+    std::filesystem::path out = path;
+    return out.replace_filename(path.stem().string() + suffix);
+  };
+  publish(beside("_confidences.json"), confidences_json(entry, *best.confidence).dump() + "\n");
+  publish(beside("_summary_confidences.json"), summary_json(*best.confidence).dump(1) + "\n");
+  std::string scores = "seed,sample,ranking_score,wrong_hands\n";
+  for (const PredictedStructure& sample : prediction.samples)
+    scores += fmt::format("{},{},{:.6f},{}\n", options.seed, sample.draw,
+                          sample.confidence->ranking_score, sample.wrong_hands);
+  publish(beside("_ranking_scores.csv"), scores);
 }
 
 }  // namespace megafold

@@ -8,10 +8,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cache/reader.h"
+#include "predict/confidence.h"
 #include "predict/entry.h"
 #include "predict/lddt.h"
 
@@ -35,6 +37,8 @@ struct PredictedStructure {
   double mirror_rmsd = 0;       // the same of its mirror image
   int64_t wrong_hands = 0;      // stereocentres whose hand is not the reference conformer's
   int64_t draw = 0;             // its place in the order of the draws, from 0
+  std::optional<Confidence> confidence;  // none: the model has no confidence head
+  double mark = 0;                       // what the samples are ranked by
 
   /// The fold is right and its hand is wrong: distances, and so lDDT, cannot tell.
   [[nodiscard]] bool is_mirror_image() const { return mirror_rmsd < 0.5 * rmsd; }
@@ -50,16 +54,20 @@ struct Prediction {
   double seconds = 0;                  // trunk and sampler
 };
 
-/// Samples are ranked as AlphaFold 3 ranks ligands' poses, by a penalty for wrong hands (its
-/// paper's Methods): the share of stereocentres whose hand is not the reference conformer's. It
-/// needs no truth, and it is what tells a sample from its mirror image. Equal ones stay in the
-/// order of their draws. Throws BadInput (no such entry, checkpoint or device; a structure that is
-/// not finite), Corrupt (a damaged checkpoint or record), Unsupported (a part that this build
-/// lacks), Device.
+/// Throws BadInput (no such entry, checkpoint or device; a structure that is not finite), Corrupt
+/// (a damaged checkpoint or record), Unsupported (a part that this build lacks), Device.
+///
+/// Samples are ranked by AlphaFold 3's ranking score (0 without a confidence head) less the share
+/// of stereocentres whose hand is not the reference conformer's: AlphaFold 3 ranks ligands' poses
+/// with a penalty for wrong hands too (its paper's Methods). Neither needs the truth, and the
+/// second is what tells a sample from its mirror image. Equal ones stay in the order of their
+/// draws.
 [[nodiscard]] Prediction predict(const CacheReader& cache, const PredictOptions& options);
 
-/// Writes all samples as models of one mmCIF; the B-factor column holds 100 x lDDT by residue where
-/// the truth is known.
+/// Writes all samples as models of one mmCIF, best first. The B-factor column holds pLDDT; without
+/// a confidence head 100 x lDDT by residue where the truth is known. With a confidence head also,
+/// for "x.cif", "x_confidences.json" and "x_summary_confidences.json" of the best sample, and
+/// "x_ranking_scores.csv" of all, in AlphaFold 3's form (predict/confidence_json.h).
 void write_prediction(const std::filesystem::path& path, const Prediction& prediction,
                       const PredictOptions& options);
 

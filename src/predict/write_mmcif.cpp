@@ -215,7 +215,9 @@ void add_atoms(cif::Block& block, const Entry& entry, std::span<const PredictedM
       const EntryResidue& residue = entry.residues[r];
       const EntryChain& chain = entry.chains[static_cast<size_t>(residue.chain)];
       const bool ligand = chain.type == ChainType::ligand;
-      const double score = model.residue_score.empty() ? 0.0 : model.residue_score[r];
+      const double score = !model.atom_score.empty()      ? double{model.atom_score[a]}
+                           : !model.residue_score.empty() ? 100 * model.residue_score[r]
+                                                          : 0.0;
       const std::string component = quoted(residue.component);
       const std::string name = quoted(entry.atom_name[a]);
       const char insertion = residue.insertion_code;
@@ -234,7 +236,7 @@ void add_atoms(cif::Block& block, const Entry& entry, std::span<const PredictedM
                      fmt::format("{:.3f}", model.position[3 * a + 1]),
                      fmt::format("{:.3f}", model.position[3 * a + 2]),
                      "1.00",
-                     fmt::format("{:.2f}", std::isnan(score) ? 0.0 : 100 * score),
+                     fmt::format("{:.2f}", std::isnan(score) ? 0.0 : score),
                      charge == 0 ? "?" : std::to_string(charge),
                      std::to_string(residue.author_id),
                      component,
@@ -248,7 +250,10 @@ void add_atoms(cif::Block& block, const Entry& entry, std::span<const PredictedM
 void check_models(const Entry& entry, std::span<const PredictedModel> models) {
   if (models.empty()) fail<BadInput>("entry {}: no predicted model to write", entry.id);
   for (size_t m = 0; m < models.size(); ++m) {
-    const auto& [position, score] = models[m];
+    const auto& [position, score, atom_score] = models[m];
+    if (!atom_score.empty() && atom_score.size() != entry.num_atoms())
+      fail<BadInput>("entry {} has {} atoms; model {} has {} atom scores", entry.id,
+                     entry.num_atoms(), m + 1, atom_score.size());
     if (position.size() != 3 * entry.num_atoms() ||
         (!score.empty() && score.size() != entry.residues.size())) {
       fail<BadInput>(
@@ -286,7 +291,7 @@ std::string mmcif_text(const Entry& entry, std::span<const PredictedModel> model
   block.set_pair("_software.description", note.details.empty() ? "?" : cif::quote(note.details));
   if (!note.score_meaning.empty()) {
     block.set_pair("_struct.pdbx_model_details",
-                   cif::quote("B_iso_or_equiv is 100 x " + note.score_meaning));
+                   cif::quote("B_iso_or_equiv is " + note.score_meaning));
   }
   add_entities(block, entry);
   add_atoms(block, entry, models);

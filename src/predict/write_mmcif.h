@@ -20,11 +20,13 @@ struct PredictedModel {
   std::vector<float> position;  // [A, 3], Angstrom, in the order of the record's atoms
   /// [R], 0..1: what the B-factor column holds, x 100, for each atom of a residue. Empty: zeros.
   /// NaN (nothing to say about the residue) is written as 0.
-  std::vector<double> residue_score;
+  std::vector<double> residue_score = {};
+  /// [A], 0..100: goes before residue_score. Empty: none.
+  std::vector<float> atom_score = {};
 };
 
 struct PredictionNote {
-  std::string score_meaning;  // what residue_score is, for the reader of the file; may be empty
+  std::string score_meaning;  // of the B-factor column, for the reader of the file; may be empty
   std::string details;        // one line: checkpoint, step, seed
 };
 

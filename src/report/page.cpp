@@ -11,6 +11,7 @@
 
 #include "report/assets.h"
 #include "report/chart.h"
+#include "report/confidence_section.h"
 #include "report/html.h"
 
 namespace megafold {
@@ -267,6 +268,8 @@ std::string learning_section(const ReportInput& input) {
       {"loss", "Total loss", "", true},
       {"smooth_lddt", "Smooth lDDT loss", "", false},
       {"distogram", "Distogram loss", "", false},
+      {"plddt_loss", "pLDDT loss", "", false},
+      {"pae_loss", "PAE loss", "", false},
       {"grad_norm", "Gradient norm", "", true},
       {"learning_rate", "Learning rate", "", false},
       {"memory_mb", "Memory", "", false},
@@ -446,7 +449,8 @@ std::string next_section(const ReportInput& input) {
          "class=\"lead\">From "
          "here to your own structures.</p><ul class=\"next\">" +
          item("Open the structure",
-              "Any viewer reads it; the B-factor column holds 100 \u00d7 lDDT.",
+              "Any viewer reads it; the B-factor column holds pLDDT, or without a confidence head "
+              "100 \u00d7 lDDT.",
               run + "/predicted.cif") +
          item("Sample again", "Another seed gives another structure of the same weights.",
               "megafold predict --run " + run + " --seed 2 --out second.cif") +
@@ -485,9 +489,11 @@ std::string report_html(const ReportInput& input) {
       "</p></div><button type=\"button\" id=\"theme\" hidden aria-label=\"Switch between light and "
       "dark\">"
       "</button></header>\n<main>";
-  out += structure_section(input) + "\n" + residue_section(input) + "\n" + learning_section(input) +
-         "\n" + speed_section(input) + "\n" + table_section(input) + "\n" + facts_section(input) +
-         "\n" + next_section(input);
+  out += structure_section(input) + "\n" + residue_section(input) + "\n";
+  if (input.entry && input.confidences.is_object())
+    out += confidence_section(*input.entry, input.confidences) + "\n";
+  out += learning_section(input) + "\n" + speed_section(input) + "\n" + table_section(input) +
+         "\n" + facts_section(input) + "\n" + next_section(input);
   out +=
       "</main>\n<footer>Made by megafold from metrics.jsonl, summary.json and predicted.cif; "
       "<code>megafold report " +

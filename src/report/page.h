@@ -24,6 +24,7 @@ struct ReportInput {
   std::string config;          // the effective config's text; may be empty
   std::optional<Entry> entry;  // with `scene`: the predicted structure
   std::optional<Scene> scene;
+  nlohmann::json confidences;     // of the prediction (predict/confidence_json.h); null: none
   std::string missing_structure;  // why there is none: shown in its place
 };
 

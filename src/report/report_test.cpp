@@ -10,6 +10,7 @@
 #include "base/publish.h"
 #include "predict/record_fixture.h"
 #include "report/chart.h"
+#include "report/confidence_section.h"
 #include "report/history.h"
 #include "report/html.h"
 #include "report/page.h"
@@ -202,6 +203,30 @@ TEST_F(Report, PageSaysWhenTheSampleIsAMirrorImage) {
   input.summary["mirror_image"] = true;
   input.summary["mirror_rmsd"] = 1.24;
   EXPECT_NE(report_html(input).find("1.24 \u00c5 from the truth"), std::string::npos);
+}
+
+TEST_F(Report, PageShowsWhatTheModelThinksOfItself) {
+  ReportInput input = sample_input(read(step_line(1, 1, 1, 1)));
+  EXPECT_EQ(report_html(input).find("id=\"pae\""), std::string::npos);
+  const std::vector<double> row = {0.5, 31, 8};
+  input.confidences = {{"atom_plddts", std::vector<double>(input.entry->num_atoms(), 93)},
+                       {"pae", {row, row, row}}};
+  const std::string page = report_html(input);
+  EXPECT_NE(page.find("id=\"plddt-by-residue\""), std::string::npos);
+  EXPECT_NE(page.find("data:image/bmp;base64,Qk"), std::string::npos);  // "BM"
+  EXPECT_NE(page.find("mean 13.2"), std::string::npos);
+  input.confidences["atom_plddts"].erase(0);
+  EXPECT_THROW((void)report_html(input), Corrupt);
+}
+
+TEST(Matrix, PictureHasTheSizeOfTheFormat) {
+  // Two rows of four bytes behind the header and the palette, three bytes to four characters.
+  const std::string two = matrix_picture({0, 1, 0.5, std::nan("")}, 2);
+  const size_t bytes = 14 + 40 + 1024 + 8;
+  EXPECT_EQ(two.size(), std::string("data:image/bmp;base64,").size() + (bytes + 2) / 3 * 4);
+  EXPECT_EQ(matrix_picture(std::vector<double>(9, 0.25), 3, 2).size(), two.size());
+  EXPECT_NE(two, matrix_picture({0, 1, 0.5, 0}, 2));
+  EXPECT_THROW((void)matrix_picture({1, 2, 3}, 2), BadInput);
 }
 
 TEST_F(Report, PageSaysWhatIsMissing) {

@@ -109,6 +109,7 @@ path.line.dashed { stroke-dasharray: 6 4; }
 path.raw { fill: none; stroke: var(--c); stroke-width: 1; opacity: .22; }
 path.area { fill: var(--c); stroke: var(--card); stroke-width: 1; }
 .bars rect { fill: var(--c); }
+.matrix { width: min(100%, 460px); aspect-ratio: 1; image-rendering: pixelated; margin-top: 14px; border-radius: 8px; }
 .cursor { position: absolute; top: 0; bottom: 0; width: 1px; background: var(--soft); opacity: .5; pointer-events: none; }
 .tip {
   position: absolute; z-index: 2; top: 6px; pointer-events: none; background: var(--ink); color: var(--page); border-radius: 8px;

@@ -57,6 +57,12 @@ fs::path write_report(const fs::path& run, const fs::path& cache) {
         lddt(input.entry->position, position, input.entry->resolved, input.entry->residue)
             .per_residue);
   }
+  const fs::path confidences = run / "predicted_confidences.json";
+  if (input.entry && fs::exists(confidences)) {
+    input.confidences = json::parse(read_file(confidences), nullptr, /*allow_exceptions=*/false);
+    if (!input.confidences.is_object())
+      fail<Corrupt>("{}: not a JSON object", confidences.string());
+  }
   const fs::path page = run / "report.html";
   publish(page, report_html(input));
   return page;

@@ -231,6 +231,11 @@ std::vector<ConfigField> config_fields(TrainConfig& c) {
   number("loss.smooth_lddt", c.loss.smooth_lddt, 0, 1000,
          "weight of the smooth lDDT within it; 0 in the fine-tuning stages");
   number("loss.distogram", c.loss.distogram, 0, 1000, "weight of the distogram loss");
+  number("loss.bond", c.loss.bond, 0, 1000,
+         "weight of the bond loss within the diffusion loss; 1 in the fine-tuning stages");
+  number("loss.confidence", c.loss.confidence, 0, 1000,
+         "weight of the confidence head's losses on the mini-rollout");
+  number("loss.pae", c.loss.pae, 0, 1000, "weight of PAE among them; 1 in the last stage");
 
   auto& o = c.optimizer;
   number("optimizer.learning_rate", o.learning_rate, 0, 1, "full rate of Adam");
@@ -256,6 +261,10 @@ std::vector<ConfigField> config_fields(TrainConfig& c) {
   number("training.noise.mean", t.noise.mean, -10, 10,
          "noise levels of training are 16 exp(mean + deviation n) Angstrom, n ~ N(0, 1)");
   number("training.noise.deviation", t.noise.deviation, 0, 10, "deviation of their logarithm");
+  number("training.rollout_steps", t.rollout_steps, 0, 2000,
+         "steps of the mini-rollout that the confidence head is trained on; 0: none");
+  number("training.confidence_every", t.confidence_every, 1, kMany,
+         "steps between two with a mini-rollout; SI: every one");
   word("training.start_from", t.start_from, {},
        "checkpoint whose averaged weights are the start; empty: random weights");
   number("training.checkpoint_steps", t.checkpoint_steps, 1, kMany, "steps between checkpoints",

@@ -44,6 +44,7 @@ struct TrainConfig {
     double seconds = 0;
     bool dropout = true;
     NoiseLevels noise;
+    int64_t rollout_steps = 20, confidence_every = 1;
     std::string start_from;
     int64_t checkpoint_steps = 500, log_steps = 100;
   } training;

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -240,7 +241,8 @@ class Trainer {
           model_.forward_train(batch, {.seed = static_cast<uint64_t>(config_.seed),
                                        .cycles = config_.training.cycles,
                                        .dropout = config_.training.dropout,
-                                       .noise = config_.training.noise});
+                                       .noise = config_.training.noise,
+                                       .rollout_steps = rollout_steps()});
       return {training_losses(output, batch, config_.loss), output.cycles};
     } catch (const BadInput& error) {
       fail<BadInput>("{}: {}; {}", where(), error.what(), stopped());
@@ -251,6 +253,12 @@ class Trainer {
       reason.resize(std::min(reason.find('\n'), reason.size()));
       fail<Device>("{}: {}; {}", where(), reason, stopped());
     }
+  }
+
+  /// Of the step that comes: 0 where the confidence head is not trained at it.
+  [[nodiscard]] int64_t rollout_steps() const {
+    const bool due = state_.step % config_.training.confidence_every == 0;
+    return due && config_.loss.confidence > 0 ? config_.training.rollout_steps : 0;
   }
 
   /// One sample: forward, losses, backward; adds its share to the report.
@@ -274,6 +282,14 @@ class Trainer {
     report.diffusion_mse_trivial += share * losses.trivial_mse.mean().item<double>();
     report.smooth_lddt += share * lddt;
     report.distogram += share * distogram;
+    const std::pair<const char*, const at::Tensor*> optional[] = {
+        {"bond", &losses.bond},
+        {"plddt_loss", &losses.plddt},
+        {"pae_loss", &losses.pae},
+        {"pde_loss", &losses.pde},
+        {"resolved_loss", &losses.experimentally_resolved}};
+    for (const auto& [name, value] : optional)
+      if (value->defined()) report.optional[name].push_back(value->item<double>());
     report.tokens += batch.num_tokens();
     report.cycles += cycles;
     report.entries += (report.entries.empty() ? "" : ",") + batch.id;
@@ -324,28 +340,28 @@ class Trainer {
                         {"entry", skip.entry},
                         {"reason", skip.reason}});
     }
-    metrics_->append({{"event", "step"},
-                      {"step", r.step},
-                      {"time", now},
-                      {"entry", r.entries},
-                      {"loss", r.loss},
-                      {"diffusion_mse", r.diffusion_mse},
-                      {"diffusion_mse_trivial", r.diffusion_mse_trivial},
-                      {"smooth_lddt", r.smooth_lddt},
-                      {"distogram", r.distogram},
-                      {"grad_norm", r.gradient_norm},
-                      {"learning_rate", r.learning_rate},
-                      {"seconds",
-                       {{"data", r.data_seconds},
-                        {"forward", r.forward_seconds},
-                        {"backward", r.backward_seconds},
-                        {"optimizer", r.optimizer_seconds}}},
-                      {"wait_share", r.data_seconds / r.seconds()},
-                      {"tokens", r.tokens},
-                      {"cycles", r.cycles},
-                      {"memory_mb", memory}});
+    json line = {{"event", "step"},
+                 {"step", r.step},
+                 {"time", now},
+                 {"entry", r.entries},
+                 {"loss", r.loss},
+                 {"diffusion_mse", r.diffusion_mse},
+                 {"diffusion_mse_trivial", r.diffusion_mse_trivial},
+                 {"smooth_lddt", r.smooth_lddt},
+                 {"distogram", r.distogram},
+                 {"grad_norm", r.gradient_norm},
+                 {"learning_rate", r.learning_rate},
+                 {"seconds",
+                  {{"data", r.data_seconds},
+                   {"forward", r.forward_seconds},
+                   {"backward", r.backward_seconds},
+                   {"optimizer", r.optimizer_seconds}}},
+                 {"wait_share", r.data_seconds / r.seconds()},
+                 {"tokens", r.tokens},
+                 {"cycles", r.cycles},
+                 {"memory_mb", memory}};
     const auto f = [](double value) { return static_cast<float>(value); };
-    const std::array scalars = {
+    std::vector<Scalar> scalars = {
         Scalar{"loss/total", f(r.loss)},
         Scalar{"loss/diffusion", f(r.diffusion_mse)},
         Scalar{"loss/diffusion_trivial", f(r.diffusion_mse_trivial)},
@@ -356,6 +372,13 @@ class Trainer {
         Scalar{"speed/step_seconds", f(r.seconds())},
         Scalar{"speed/tokens_per_second", f(static_cast<double>(r.tokens) / r.seconds())},
         Scalar{"speed/wait_share", f(r.data_seconds / r.seconds())}};
+    for (const auto& [name, values] : r.optional) {
+      const double mean =
+          std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+      line[name] = mean;
+      scalars.push_back({"loss/" + name, f(mean)});
+    }
+    metrics_->append(line);
     events_->scalars(r.step, now, scalars);
     progress_.step(r, config_.training.steps, seconds_left(), memory);
   }

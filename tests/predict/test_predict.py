@@ -73,14 +73,43 @@ def test_samples_become_models_and_another_out_leaves_the_summary(megafold, tiny
     assert (tiny_run / "summary.json").read_text() == before
 
 
-def test_samples_are_ranked_by_hands_and_none_is_lost(tiny_run):
+def test_samples_are_ranked_and_none_is_lost(tiny_run):
     summary = json.loads((tiny_run / "summary.json").read_text())
     wrong = [s["wrong_hands"] for s in summary["samples"]]
-    assert wrong == sorted(wrong)
+    marks = [
+        s["ranking_score"] - s["wrong_hands"] / summary["stereocentres"] for s in summary["samples"]
+    ]
+    assert marks == sorted(marks, reverse=True)
     assert sorted(s["draw"] for s in summary["samples"]) == [1, 2, 3, 4, 5]
     # 1ubq: alpha carbons of all but its 6 glycines, and CB of 7 isoleucines and 7 threonines.
     assert summary["stereocentres"] == 70 + 7 + 7
     assert summary["wrong_hands"] == wrong[0]
+
+
+def test_confidences_are_in_alphafold3s_form(tiny_run):
+    full = json.loads((tiny_run / "predicted_confidences.json").read_text())
+    assert set(full) == {
+        "atom_chain_ids", "atom_plddts", "contact_probs", "pae", "token_chain_ids", "token_res_ids",
+    }  # fmt: skip
+    assert len(full["atom_plddts"]) == len(full["atom_chain_ids"]) == 602
+    assert [len(row) for row in full["pae"]] == [76] * 76
+    assert all(0 <= x <= 32 for row in full["pae"] for x in row)
+    assert full["token_res_ids"] == list(range(1, 77))
+    summary = json.loads((tiny_run / "predicted_summary_confidences.json").read_text())
+    assert summary["iptm"] is None, "one chain has no interface"
+    assert summary["ranking_score"] == pytest.approx(summary["ptm"], abs=0.011)
+    assert len(summary["chain_pair_iptm"]) == 1
+    scores = (tiny_run / "predicted_ranking_scores.csv").read_text().splitlines()
+    assert scores[0] == "seed,sample,ranking_score,wrong_hands"
+    assert len(scores) == 6
+    # The B-factor column is pLDDT.
+    atoms = [
+        a
+        for a in atom_site((tiny_run / "predicted.cif").read_text())
+        if a["pdbx_PDB_model_num"] == "1"
+    ]
+    for atom, plddt in zip(atoms, full["atom_plddts"]):
+        assert float(atom["B_iso_or_equiv"]) == pytest.approx(plddt, abs=0.011)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the confidence head and its losses read of a batch's atoms: frames of tokens (SI 4.3.2;
+// af3-facts 2, rules 6 and 7) and an atom's place within its token.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include "batch/batch.h"
+
+namespace megafold {
+
+struct TokenFrames {
+  at::Tensor atoms;      // i64 [N, 3]: a, b, c; b is the origin. 0 where there is no frame
+  at::Tensor has_frame;  // bool [N]
+};
+
+/// Residues: (N, CA, C) and (C1', C3', C4'). Atomized tokens: b is the atom, a and c its nearest
+/// and second nearest within the reference conformer; none with fewer than three atoms or within 25
+/// degrees of a line. On the CPU; whether atoms are resolved is the caller's to ask.
+[[nodiscard]] TokenFrames token_frames(const Batch& batch);
+
+/// An atom's place in its token, i64 [A], from atom_to_token (ascending).
+[[nodiscard]] at::Tensor atom_in_token(const at::Tensor& atom_to_token, int64_t num_tokens);
+
+/// The atom that stands for a token in distances: the representative one, the centre where there is
+/// none (N and DN), i64 [N].
+[[nodiscard]] at::Tensor distance_atoms(const Batch& batch);
+
+}  // namespace megafold
