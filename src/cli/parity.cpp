@@ -13,7 +13,7 @@
 
 #include "base/errors.h"
 #include "base/publish.h"
-#include "checkpoint/import_protenix.h"
+#include "checkpoint/import_peer.h"
 #include "cli/commands.h"
 #include "cli/parity_cases.h"
 
@@ -110,7 +110,7 @@ void run(const Safetensors& file, ParityCase& c, const ParityRunner& runner, Row
     if (!entry.trainable) continue;
     const at::Tensor grad =
         entry.tensor.grad().defined() ? entry.tensor.grad() : at::zeros_like(entry.tensor);
-    for (auto& [peer, part] : split_for_protenix(entry.name, grad)) {
+    for (auto& [peer, part] : split_for_peer(c.conventions.dialect, entry.name, grad)) {
       std::string name = peer;
       if (name.starts_with(c.skip_prefix)) name.erase(0, c.skip_prefix.size());
       name = "grad_param." + name;
@@ -132,9 +132,12 @@ Row run_case(const Options& options, const std::string& name, const nlohmann::js
   const bool f64 = options.dtype == "f64";
   const std::string type = entry.at("class").get<std::string>();
   const std::string last = type.substr(type.rfind('.') + 1);
-  row.limit = f64 ? kLimitF64 : last == "sample_diffusion" ? kLimitF32Sampler : kLimitF32;
-  const auto runner = parity_runners().find(last);
-  if (runner == parity_runners().end()) {
+  row.limit = f64                                                       ? kLimitF64
+              : last == "sample_diffusion" || last == "SampleDiffusion" ? kLimitF32Sampler
+                                                                        : kLimitF32;
+  const auto& runners = options.dialect == "openfold3" ? openfold3_runners() : protenix_runners();
+  const auto runner = runners.find(last);
+  if (runner == runners.end()) {
     row.skipped = fmt::format("no counterpart of {}", type);
     return row;
   }
@@ -148,6 +151,8 @@ Row run_case(const Options& options, const std::string& name, const nlohmann::js
                  conventions_of(parse_dialect(options.dialect)), at::Device(options.device),
                  f64 ? at::kDouble : at::kFloat);
     run(file, c, runner->second, row);
+  } catch (const Unsupported& error) {
+    row.skipped = error.what();
   } catch (const std::exception& error) {
     row.failure = error.what();
     row.failure = row.failure.substr(0, row.failure.find('\n'));

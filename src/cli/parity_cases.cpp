@@ -3,7 +3,7 @@
 #include "cli/parity_cases.h"
 
 #include "base/errors.h"
-#include "checkpoint/import_protenix.h"
+#include "checkpoint/import_peer.h"
 #include "loss/bond_loss.h"
 #include "loss/confidence_losses.h"
 #include "loss/diffusion_mse.h"
@@ -32,19 +32,6 @@ PairSizes pair_sizes(const ParityCase& c, int64_t c_z) {
           width,
           c.size("num_intermediate_factor", 4),
           0};
-}
-
-AtomFeatures atoms_of(ParityCase& c, int64_t tokens) {
-  return atom_features({c.in("ref_pos"),
-                        c.in("ref_charge"),
-                        c.in("ref_mask"),
-                        c.in("ref_element").argmax(-1),
-                        c.in("ref_atom_name_chars").argmax(-1),
-                        c.in("ref_space_uid"),
-                        c.in("atom_to_token_idx"),
-                        {},
-                        tokens},
-                       c.conventions, c.dtype());
 }
 
 int64_t tokens_of(ParityCase& c) {
@@ -168,7 +155,7 @@ void atom_encoder(ParityCase& c) {
       coordinates ? AtomAttentionEncoder(scope, c.conventions, sizes, c.size("c_s"), c.size("c_z"))
                   : AtomAttentionEncoder(scope, c.conventions, sizes);
   c.load();
-  const AtomFeatures atoms = atoms_of(c, tokens_of(c));
+  const AtomFeatures atoms = parity_atoms(c, tokens_of(c));
   const at::Tensor none;
   const AtomConditioning condition =
       module.condition(atoms, coordinates ? c.in("s") : none, coordinates ? c.in("z") : none);
@@ -195,8 +182,8 @@ void input_feature_embedder(ParityCase& c) {
   const InputEmbedder module(c.scope("input_embedder", "input_embedder"), c.conventions,
                              atom_sizes(c, 3, 4));
   c.load();
-  c.outputs["s_inputs"] =
-      module(atoms_of(c, tokens_of(c)), c.in("restype"), c.in("profile"), c.in("deletion_mean"));
+  c.outputs["s_inputs"] = module(parity_atoms(c, tokens_of(c)), c.in("restype"), c.in("profile"),
+                                 c.in("deletion_mean"));
 }
 
 void diffusion_transformer(ParityCase& c) {
@@ -228,7 +215,7 @@ void diffusion_module(ParityCase& c) {
        part("transformer", "n_heads")});
   c.load();
   const at::Tensor s_trunk = c.in("s_trunk");
-  const AtomFeatures atoms = atoms_of(c, s_trunk.size(0));
+  const AtomFeatures atoms = parity_atoms(c, s_trunk.size(0));
   const auto prepared = module.prepare(atoms, c.in("relp").to(c.dtype()), c.in("s_inputs"), s_trunk,
                                        c.in("z_trunk"), {});
   c.outputs["x_denoised"] = module(atoms, prepared, c.in("x_noisy"), c.in("t_hat"));
@@ -284,27 +271,38 @@ void whole_model(ParityCase& c) {
   c.outputs["x_denoised"] = out.x_denoised;
 }
 
-void sample_diffusion_case(ParityCase& c) {
+}  // namespace
+
+AtomFeatures parity_atoms(ParityCase& c, int64_t tokens) {
+  return atom_features({c.in("ref_pos"),
+                        c.in("ref_charge"),
+                        c.in("ref_mask"),
+                        c.in("ref_element").argmax(-1),
+                        c.in("ref_atom_name_chars").argmax(-1),
+                        c.in("ref_space_uid"),
+                        c.in("atom_to_token_idx"),
+                        {},
+                        tokens},
+                       c.conventions, c.dtype());
+}
+
+void run_recorded_sampler(ParityCase& c, const at::Tensor& rotation) {
   const at::Tensor recorded = c.recorded("schedule"), calls = c.recorded("net_in_out");
   const int64_t steps = recorded.size(0) - 1;
   const std::vector<double> schedule = noise_schedule(steps, c.conventions);
   std::vector<at::Tensor> seen;
-  // The stand-in for the network that the case was recorded with.
   const auto denoise = [&](const at::Tensor& x, const at::Tensor& t) {
     const at::Tensor out = x * (256 / (256 + t.square())).view({-1, 1, 1}) + 0.5 * at::sin(x);
     seen.push_back(at::stack({x, out}));
     return out;
   };
-  const at::Tensor rotation = c.recorded("draw_rot"), shift = c.recorded("draw_trans"),
-                   noise = c.recorded("draw_noise");
+  const at::Tensor shift = c.recorded("draw_trans"), noise = c.recorded("draw_noise");
   c.outputs["x"] = sample_diffusion(
       schedule, c.recorded("draw_init"), {},
       [&](int64_t k) { return SamplerStep{rotation[k], shift[k], noise[k]}; }, denoise);
   c.outputs["schedule"] = at::tensor(schedule, at::kDouble);
   c.outputs["net_in_out"] = at::stack(seen);
 }
-
-}  // namespace
 
 int64_t ParityCase::size(const char* key) const {
   if (!config_.contains(key)) fail<BadInput>("the case's config lacks '{}'", key);
@@ -334,8 +332,8 @@ void ParityCase::load() {
   for (const Safetensors::Info& info : file_.tensors())
     for (const std::string_view kind : {"param.", "buffer."})
       if (info.name.starts_with(kind)) known.push_back(info.name.substr(kind.size()));
-  import_protenix(
-      parameters,
+  import_peer(
+      conventions.dialect, parameters,
       [&](const std::string& name) {
         for (const char* kind : {"param.", "buffer."})
           if (const auto full = fmt::format("{}{}", kind, name); file_.contains(full))
@@ -346,7 +344,7 @@ void ParityCase::load() {
   parameters.to(device_, dtype_);
 }
 
-const std::map<std::string_view, ParityRunner>& parity_runners() {
+const std::map<std::string_view, ParityRunner>& protenix_runners() {
   static const std::map<std::string_view, ParityRunner> runners = {
       {"TriangleMultiplicationOutgoing",
        [](ParityCase& c) { triangle_multiplication(c, TriangleMultiplication::outgoing); }},
@@ -403,7 +401,8 @@ const std::map<std::string_view, ParityRunner>& parity_runners() {
       {"AtomAttentionDecoder", atom_decoder},
       {"FourierEmbedding",
        [](ParityCase& c) {
-         const FourierEmbedding module(c.scope("fourier", "fourier_embedding"), c.size("c"));
+         const FourierEmbedding module(c.scope("fourier", "fourier_embedding"), c.conventions,
+                                       c.size("c"));
          c.load();
          c.outputs["y"] = module(c.in("t"));
        }},
@@ -484,7 +483,7 @@ const std::map<std::string_view, ParityRunner>& parity_runners() {
            c.outputs[fmt::format("t{}", steps)] =
                at::tensor(noise_schedule(steps, c.conventions), at::kDouble);
        }},
-      {"sample_diffusion", sample_diffusion_case},
+      {"sample_diffusion", [](ParityCase& c) { run_recorded_sampler(c, c.recorded("draw_rot")); }},
       {"Protenix", whole_model},
   };
   return runners;

@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "checkpoint/safetensors.h"
+#include "model/atom_features.h"
 #include "model/conventions.h"
 #include "model/parameters.h"
 
@@ -51,6 +52,13 @@ class ParityCase {
   [[nodiscard]] at::Tensor recorded(const std::string& name) const;
   /// Where the case's module registers: `ours` in our names, `theirs` in the peer's.
   Scope scope(const std::string& ours, const std::string& theirs);
+  /// The case's param.NAME is there; its shape.
+  [[nodiscard]] bool has_parameter(const std::string& name) const {
+    return file_.contains("param." + name);
+  }
+  [[nodiscard]] std::vector<int64_t> shape_of_parameter(const std::string& name) const {
+    return file_["param." + name].sizes().vec();
+  }
   /// Loads param.* and buffer.* by the import path of checkpoints, and moves them.
   void load();
 
@@ -63,6 +71,13 @@ class ParityCase {
 
 using ParityRunner = std::function<void(ParityCase&)>;
 /// By the last word of the class' name.
-const std::map<std::string_view, ParityRunner>& parity_runners();
+const std::map<std::string_view, ParityRunner>& protenix_runners();
+const std::map<std::string_view, ParityRunner>& openfold3_runners();
+
+/// What the runners of both peers share.
+AtomFeatures parity_atoms(ParityCase& c, int64_t tokens);
+/// The sampler on the recorded draws, with the stand-in for a network that the cases were made
+/// with.
+void run_recorded_sampler(ParityCase& c, const at::Tensor& rotation);
 
 }  // namespace megafold::cli

@@ -46,14 +46,16 @@ at::Tensor bonded_atoms(const Batch& batch) {
   return at::tensor(pairs, at::kLong).view({-1, 2}).to(batch.token_bonds.device());
 }
 
-at::Tensor bond_loss(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor& bonds) {
+at::Tensor bond_loss(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor& bonds,
+                     double epsilon) {
   if (bonds.size(0) == 0) return x.sum({1, 2}) * 0;
   const auto lengths = [&](const at::Tensor& positions) {
-    return (positions.index_select(-2, bonds.select(1, 0)) -
-            positions.index_select(-2, bonds.select(1, 1)))
-        .norm(2, -1);
+    const at::Tensor between = positions.index_select(-2, bonds.select(1, 0)) -
+                               positions.index_select(-2, bonds.select(1, 1));
+    return epsilon == 0 ? between.norm(2, -1) : between.square().sum(-1).add(epsilon).sqrt();
   };
-  return (lengths(x) - lengths(x_true)).square().mean(-1);
+  const double count = static_cast<double>(bonds.size(0)) + epsilon;
+  return (lengths(x) - lengths(x_true)).square().sum(-1) / count;
 }
 
 }  // namespace megafold

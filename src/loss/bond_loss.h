@@ -17,7 +17,9 @@ namespace megafold {
 at::Tensor bonded_atoms(const Batch& batch);
 
 /// x [S, A, 3], x_true [A, 3], Angstrom; bonds i64 [B, 2], pairs of resolved atoms. Returns the
-/// loss of each sample, [S], Angstrom^2; zeros without bonds.
-at::Tensor bond_loss(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor& bonds);
+/// loss of each sample, [S], Angstrom^2; zeros without bonds. `epsilon` joins the squared lengths
+/// and the number of bonds (OpenFold 3 1e-8).
+at::Tensor bond_loss(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor& bonds,
+                     double epsilon = 0);
 
 }  // namespace megafold

@@ -12,9 +12,9 @@ at::Tensor diffusion_atom_weights(const at::Tensor& resolved, const at::Tensor& 
 }
 
 at::Tensor diffusion_mse(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor& weight,
-                         const at::Tensor& resolved) {
+                         const at::Tensor& resolved, double epsilon) {
   const at::Tensor aligned = weighted_rigid_align(x_true, x.detach(), weight);
-  return ((x - aligned).square().sum(-1) * weight).sum(-1) / (3 * (resolved.sum() + 1e-6));
+  return ((x - aligned).square().sum(-1) * weight).sum(-1) / (3 * (resolved.sum() + epsilon));
 }
 
 }  // namespace megafold

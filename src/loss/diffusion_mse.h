@@ -15,9 +15,9 @@ at::Tensor diffusion_atom_weights(const at::Tensor& resolved, const at::Tensor& 
                                   const at::Tensor& is_rna, const at::Tensor& is_ligand);
 
 /// x [S, A, 3], x_true [S, A, 3] or [A, 3], Angstrom; weight [A] from diffusion_atom_weights,
-/// resolved [A]. Returns the loss of each sample, [S], Angstrom^2, before any weight of the noise
-/// level.
+/// resolved [A]; `epsilon` joins their number (Protenix 1e-6, OpenFold 3 1e-8). Returns the loss of
+/// each sample, [S], Angstrom^2, before any weight of the noise level.
 at::Tensor diffusion_mse(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor& weight,
-                         const at::Tensor& resolved);
+                         const at::Tensor& resolved, double epsilon = 1e-6);
 
 }  // namespace megafold

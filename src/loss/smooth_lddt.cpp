@@ -21,9 +21,12 @@ constexpr int64_t kBlockPairs = 8'000'000;  // pairs of all samples that are hel
 std::pair<at::Tensor, at::Tensor> pairs_of_rows(const at::Tensor& x_true,
                                                 const at::Tensor& resolved,
                                                 const at::Tensor& is_nucleotide, int64_t begin,
-                                                int64_t end) {
-  const at::Tensor d =
-      (x_true.slice(0, begin, end).unsqueeze(1) - x_true.unsqueeze(0)).square().sum(-1).sqrt();
+                                                int64_t end, double epsilon) {
+  const at::Tensor d = (x_true.slice(0, begin, end).unsqueeze(1) - x_true.unsqueeze(0))
+                           .square()
+                           .sum(-1)
+                           .add(epsilon)
+                           .sqrt();
   const at::Tensor radius = (is_nucleotide.slice(0, begin, end).gt(0).to(x_true.scalar_type()) *
                                  (kNucleotideRadius - kRadius) +
                              kRadius)
@@ -52,7 +55,7 @@ struct Pair {
 
 template <class T>
 std::vector<Pair<T>> list_pairs(const at::Tensor& x_true, const at::Tensor& resolved,
-                                const at::Tensor& is_nucleotide) {
+                                const at::Tensor& is_nucleotide, T epsilon) {
   const at::Tensor truth = x_true.contiguous(), known = resolved.gt(0).contiguous();
   const at::Tensor nucleotide = is_nucleotide.gt(0).contiguous();
   const T* const t = truth.const_data_ptr<T>();
@@ -65,7 +68,7 @@ std::vector<Pair<T>> list_pairs(const at::Tensor& x_true, const at::Tensor& reso
     const T radius_l = n[l] ? T(kNucleotideRadius) : T(kRadius);
     for (int64_t m = l + 1; m < atoms; ++m) {
       const T dx = t[3 * l] - t[3 * m], dy = t[3 * l + 1] - t[3 * m + 1];
-      const T dz = t[3 * l + 2] - t[3 * m + 2], square = dx * dx + dy * dy + dz * dz;
+      const T dz = t[3 * l + 2] - t[3 * m + 2], square = dx * dx + dy * dy + dz * dz + epsilon;
       if (!k[m] || square >= T(kNucleotideRadius * kNucleotideRadius)) continue;
       const T d = std::sqrt(square), radius_m = n[m] ? T(kNucleotideRadius) : T(kRadius);
       const int count = (d < radius_l ? 1 : 0) + (d < radius_m ? 1 : 0);
@@ -80,9 +83,10 @@ std::vector<Pair<T>> list_pairs(const at::Tensor& x_true, const at::Tensor& reso
 /// With E = exp(|d - d_gt|) every sigmoid is 1 / (1 + E exp(-c)): one exponential serves all four.
 template <class T>
 Sums sums_on_cpu(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor& resolved,
-                 const at::Tensor& is_nucleotide) {
+                 const at::Tensor& is_nucleotide, const SmoothLddtEpsilons& epsilons) {
   const int64_t samples = x.size(0), atoms = x.size(1);
-  const std::vector<Pair<T>> pairs = list_pairs<T>(x_true, resolved, is_nucleotide);
+  const T epsilon = static_cast<T>(epsilons.distance);
+  const std::vector<Pair<T>> pairs = list_pairs<T>(x_true, resolved, is_nucleotide, epsilon);
   double number = 0;
   for (const Pair<T>& pair : pairs) number += static_cast<double>(pair.count);
   Sums out{at::zeros({samples}, x.options()), at::zeros({samples, atoms, 3}, x.options()),
@@ -106,7 +110,7 @@ Sums sums_on_cpu(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor
           const T* const a = p + 3 * static_cast<int64_t>(piece[i].l);
           const T* const b = p + 3 * static_cast<int64_t>(piece[i].m);
           const T dx = a[0] - b[0], dy = a[1] - b[1], dz = a[2] - b[2];
-          const T d = std::sqrt(dx * dx + dy * dy + dz * dz);
+          const T d = std::sqrt(dx * dx + dy * dy + dz * dz + epsilon);
           error[i] = d - piece[i].distance;
           e[i] = std::abs(error[i]);
           inverse[i] = d > 0 ? 1 / d : T(0);  // two atoms in one place pull nowhere
@@ -144,16 +148,17 @@ Sums sums_on_cpu(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor
 
 /// Any device: the same over blocks of rows, by ATen.
 Sums sums_by_blocks(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor& resolved,
-                    const at::Tensor& is_nucleotide) {
+                    const at::Tensor& is_nucleotide, const SmoothLddtEpsilons& epsilons) {
   const c10::NoGradGuard no_grad;
   const int64_t atoms = x.size(1);
   const int64_t rows = std::max<int64_t>(1, kBlockPairs / (x.size(0) * atoms));
   Sums out{at::zeros({x.size(0)}, x.options()), at::zeros_like(x), at::zeros({}, x.options())};
   for (int64_t begin = 0; begin < atoms; begin += rows) {
     const int64_t end = std::min(atoms, begin + rows);
-    const auto [pairs, truth] = pairs_of_rows(x_true, resolved, is_nucleotide, begin, end);
+    const auto [pairs, truth] =
+        pairs_of_rows(x_true, resolved, is_nucleotide, begin, end, epsilons.distance);
     const at::Tensor offset = x.slice(1, begin, end).unsqueeze(2) - x.unsqueeze(1);
-    const at::Tensor d = offset.square().sum(-1).sqrt();
+    const at::Tensor d = offset.square().sum(-1).add(epsilons.distance).sqrt();
     const at::Tensor error = d - truth;
     at::Tensor score = at::zeros_like(error), slope = at::zeros_like(error);
     for (const double c : kThresholds) {
@@ -172,8 +177,14 @@ Sums sums_by_blocks(const at::Tensor& x, const at::Tensor& x_true, const at::Ten
 }
 
 /// The gradient is known already: this is the value, plus a zero whose derivative is it.
-at::Tensor with_gradient(const at::Tensor& x, const Sums& sums) {
-  const at::Tensor scale = 1 / (sums.pairs + kEps);
+at::Tensor with_gradient(const at::Tensor& x, const Sums& sums, const at::Tensor& resolved,
+                         const SmoothLddtEpsilons& epsilons) {
+  at::Tensor pairs = sums.pairs + kEps;
+  if (epsilons.mean > 0) {
+    const at::Tensor n = resolved.gt(0).sum().to(pairs.scalar_type());
+    pairs = sums.pairs + epsilons.mean * (n * (n - 1) + epsilons.mean);
+  }
+  const at::Tensor scale = 1 / pairs;
   return (1 - sums.score * scale) - ((x - x.detach()) * (sums.gradient * scale)).sum({1, 2});
 }
 
@@ -181,22 +192,28 @@ at::Tensor with_gradient(const at::Tensor& x, const Sums& sums) {
 
 at::Tensor smooth_lddt_pairs(const at::Tensor& x_true, const at::Tensor& resolved,
                              const at::Tensor& is_nucleotide) {
-  return pairs_of_rows(x_true, resolved, is_nucleotide, 0, x_true.size(0)).first;
+  return pairs_of_rows(x_true, resolved, is_nucleotide, 0, x_true.size(0), 0).first;
 }
 
 at::Tensor smooth_lddt_loss(const at::Tensor& x, const at::Tensor& x_true,
-                            const at::Tensor& resolved, const at::Tensor& is_nucleotide) {
-  if (!x.is_cpu()) return smooth_lddt_loss_by_blocks(x, x_true, resolved, is_nucleotide);
+                            const at::Tensor& resolved, const at::Tensor& is_nucleotide,
+                            const SmoothLddtEpsilons& epsilons) {
+  if (!x.is_cpu()) return smooth_lddt_loss_by_blocks(x, x_true, resolved, is_nucleotide, epsilons);
   if (x.scalar_type() == at::kDouble)
     return with_gradient(
-        x, sums_on_cpu<double>(x.detach(), x_true.to(at::kDouble), resolved, is_nucleotide));
+        x,
+        sums_on_cpu<double>(x.detach(), x_true.to(at::kDouble), resolved, is_nucleotide, epsilons),
+        resolved, epsilons);
   return with_gradient(
-      x, sums_on_cpu<float>(x.detach(), x_true.to(at::kFloat), resolved, is_nucleotide));
+      x, sums_on_cpu<float>(x.detach(), x_true.to(at::kFloat), resolved, is_nucleotide, epsilons),
+      resolved, epsilons);
 }
 
 at::Tensor smooth_lddt_loss_by_blocks(const at::Tensor& x, const at::Tensor& x_true,
-                                      const at::Tensor& resolved, const at::Tensor& is_nucleotide) {
-  return with_gradient(x, sums_by_blocks(x.detach(), x_true, resolved, is_nucleotide));
+                                      const at::Tensor& resolved, const at::Tensor& is_nucleotide,
+                                      const SmoothLddtEpsilons& epsilons) {
+  return with_gradient(x, sums_by_blocks(x.detach(), x_true, resolved, is_nucleotide, epsilons),
+                       resolved, epsilons);
 }
 
 }  // namespace megafold

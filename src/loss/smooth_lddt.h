@@ -10,14 +10,22 @@
 
 namespace megafold {
 
+/// OpenFold 3's small numbers, for comparisons with it: distances are sqrt(d^2 + distance), and the
+/// mean is over pairs + mean (n (n - 1) + mean) of n resolved atoms. Zeros: none (SI, Protenix).
+struct SmoothLddtEpsilons {
+  double distance = 0, mean = 0;
+};
+
 /// x [S, A, 3] and x_true [A, 3], Angstrom; resolved and is_nucleotide [A], 0 or 1. Returns the
 /// loss of each sample, [S]. Streams over blocks of rows: nothing of A x A is held.
 at::Tensor smooth_lddt_loss(const at::Tensor& x, const at::Tensor& x_true,
-                            const at::Tensor& resolved, const at::Tensor& is_nucleotide);
+                            const at::Tensor& resolved, const at::Tensor& is_nucleotide,
+                            const SmoothLddtEpsilons& epsilons = {});
 
 /// The same by ATen alone, over blocks of rows: what other devices than the CPU run.
 at::Tensor smooth_lddt_loss_by_blocks(const at::Tensor& x, const at::Tensor& x_true,
-                                      const at::Tensor& resolved, const at::Tensor& is_nucleotide);
+                                      const at::Tensor& resolved, const at::Tensor& is_nucleotide,
+                                      const SmoothLddtEpsilons& epsilons = {});
 
 /// The pairs that count, bool [A, A] (for small A: tests and comparisons).
 at::Tensor smooth_lddt_pairs(const at::Tensor& x_true, const at::Tensor& resolved,

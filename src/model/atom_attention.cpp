@@ -59,10 +59,11 @@ AtomConditioning AtomAttentionEncoder::condition(const AtomFeatures& atoms,
   }
   const at::Tensor active = c.relu();
   p = p + query_windows(pair_from_query(active)).unsqueeze(2) +
-      key_windows(pair_from_key(active)).unsqueeze(1);
+      atoms.keys(pair_from_key(active)).unsqueeze(1);
   at::Tensor update = p;
   for (const Linear& layer : pair_mlp) update = layer(update.relu());
   p = p + update;
+  if (atoms.shifted) p = p * atoms.real_pairs;
   return {c.unsqueeze(0), p, transformer.pair_biases(p)};
 }
 

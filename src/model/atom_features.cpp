@@ -32,9 +32,6 @@ AtomFeatures atom_features(const AtomInputs& in, const Conventions& conventions,
   expect_shape(kName, "ref_atom_name_chars", in.ref_atom_name_chars, {atoms, 4});
   expect_shape(kName, "ref_space_uid", in.ref_space_uid, {atoms});
   expect_shape(kName, "atom_to_token", in.atom_to_token, {atoms});
-  if (!conventions.atom_windows_padded)
-    fail<Unsupported>("{}: windows that shift inside at the ends are not in this version", kName);
-
   AtomFeatures out;
   out.num_tokens = in.num_tokens;
   out.token = in.atom_to_token;
@@ -48,27 +45,35 @@ AtomFeatures atom_features(const AtomInputs& in, const Conventions& conventions,
                        -1);
   out.ref_mask = conventions.ref_mask_multiplies ? mask : at::ones_like(mask);
 
+  if (in.atom_mask.defined()) {
+    expect_shape(kName, "atom_mask", in.atom_mask, {atoms});
+    out.mask = in.atom_mask.gt(0).unsqueeze(0);
+  }
+  const at::Tensor real = out.mask.defined() ? out.mask.squeeze(0) : out.mask;
+  if (!conventions.atom_windows_padded) {
+    out.shifted.emplace(atoms, real, pos.device());
+    const at::Tensor ones = real.defined() ? real.to(dtype) : at::ones({atoms}, pos.options());
+    out.real_pairs = (query_windows(ones).unsqueeze(2) * out.keys(ones).unsqueeze(1)).unsqueeze(-1);
+  }
   const at::Tensor inside =
-      key_windows(at::ones({atoms}, pos.options())).view({-1, 1, kWindowKeys, 1});
+      out.shifted ? out.real_pairs
+                  : key_windows(at::ones({atoms}, pos.options())).view({-1, 1, kWindowKeys, 1});
   const at::Tensor place = pos.detach();  // a feature of the pair, not a path for gradients
-  const at::Tensor offset = query_windows(place).unsqueeze(2) - key_windows(place).unsqueeze(1);
-  const at::Tensor same = query_windows(in.ref_space_uid)
-                              .unsqueeze(2)
-                              .eq(key_windows(in.ref_space_uid).unsqueeze(1))
-                              .to(dtype)
-                              .unsqueeze(-1);
+  const at::Tensor offset = query_windows(place).unsqueeze(2) - out.keys(place).unsqueeze(1);
+  at::Tensor same = query_windows(in.ref_space_uid)
+                        .unsqueeze(2)
+                        .eq(out.keys(in.ref_space_uid).unsqueeze(1))
+                        .to(dtype)
+                        .unsqueeze(-1);
+  if (out.shifted) same = same * inside;
   const at::Tensor square = offset.square().sum(-1, /*keepdim=*/true);
   out.pair = at::cat({offset * same * inside, same / (1 + square), same}, -1);
   out.pair_tokens =
-      (query_windows(out.token).unsqueeze(2) * in.num_tokens + key_windows(out.token).unsqueeze(1))
+      (query_windows(out.token).unsqueeze(2) * in.num_tokens + out.keys(out.token).unsqueeze(1))
           .flatten();
 
   at::Tensor weight = at::ones({atoms}, pos.options());
-  if (in.atom_mask.defined()) {
-    expect_shape(kName, "atom_mask", in.atom_mask, {atoms});
-    weight = in.atom_mask.to(dtype);
-    out.mask = in.atom_mask.gt(0).unsqueeze(0);
-  }
+  if (in.atom_mask.defined()) weight = in.atom_mask.to(dtype);
   const at::Tensor count =
       at::zeros({in.num_tokens}, pos.options()).index_add(0, out.token, weight).clamp_min(1);
   out.mean_weight = (weight / count.index_select(0, out.token)).unsqueeze(-1);

@@ -6,6 +6,9 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
+
+#include "model/atom_windows.h"
 #include "model/conventions.h"
 
 namespace megafold {
@@ -21,7 +24,8 @@ struct AtomInputs {
 };
 
 struct AtomFeatures {
-  /// [A, 389]: ref_pos 3, arcsinh(charge) 1, ref_mask 1, element 128, name 4 x 64.
+  /// [A, 389]: ref_pos 3, arcsinh(charge) 1, ref_mask 1, element 128 (OpenFold 3: 119), name 4
+  /// x 64.
   at::Tensor single;
   at::Tensor ref_mask;  // [A, 1]
   /// [W, 32, 128, 5]: the offset in Angstrom 3 (0 between spaces), 1 / (1 + d^2) (0 between
@@ -32,6 +36,14 @@ struct AtomFeatures {
   at::Tensor mean_weight;  // [A, 1]: 1 / number of real atoms of its token, 0 where padded
   at::Tensor mask;         // bool [1, A], or undefined: every atom is real
   int64_t num_tokens = 0;
+  // Of windows that shift inside (conventions.h): their keys, and the pairs of real atoms among
+  // them, [W, 32, 128, 1].
+  std::optional<ShiftedKeys> shifted;
+  at::Tensor real_pairs;
+
+  [[nodiscard]] at::Tensor keys(const at::Tensor& x) const {
+    return shifted ? (*shifted)(x) : key_windows(x);
+  }
 
   /// x_N.. -> x_A.. along dimension -2: each atom gets its token's value.
   [[nodiscard]] at::Tensor to_atoms(const at::Tensor& x) const { return x.index_select(-2, token); }

@@ -28,4 +28,26 @@ at::Tensor key_windows(const at::Tensor& x) {
   return padded.unfold(0, kWindowKeys, kWindowQueries).movedim(-1, 1);
 }
 
+ShiftedKeys::ShiftedKeys(int64_t atoms, const at::Tensor& real, const at::Device& device) {
+  constexpr int64_t kSide = (kWindowKeys - kWindowQueries) / 2;
+  const auto options = at::TensorOptions(device).dtype(at::kLong);
+  const at::Tensor count = real.defined() ? real.sum() : at::scalar_tensor(atoms, options);
+  const at::Tensor first = at::arange(num_windows(atoms), options) * kWindowQueries - kSide;
+  const at::Tensor before = (-first).clamp_min(0);
+  const at::Tensor behind = (first + (kWindowKeys - count)).clamp_min(0);
+  const at::Tensor place = (first + at::where(before.gt(0), before, -behind)).unsqueeze(1) +
+                           at::arange(kWindowKeys, options);
+  exists = place.ge(0).logical_and(place.lt(count));
+  atom = place.masked_fill(exists.logical_not(), 0);
+  if (real.defined())
+    exists = exists.logical_and(real.index_select(0, atom.flatten()).view_as(atom));
+}
+
+at::Tensor ShiftedKeys::operator()(const at::Tensor& x) const {
+  at::Tensor out = x.index_select(0, atom.flatten()).unflatten(0, atom.sizes());
+  at::Tensor missing = exists.logical_not();
+  while (missing.dim() < out.dim()) missing = missing.unsqueeze(-1);
+  return out.masked_fill(missing, 0);
+}
+
 }  // namespace megafold

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/attention.h"
 
+#include "model/atom_windows.h"
 #include "ops/evo_attention.h"
 
 namespace megafold {
@@ -45,9 +46,30 @@ at::Tensor Attention::operator()(const at::Tensor& x, const at::Tensor& y, const
 }
 
 at::Tensor Attention::windowed(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bias,
-                               const at::Tensor& mask) const {
+                               const at::Tensor& mask, bool padded) const {
   const auto [q, g] = project(x, query_gate, heads);
   const auto [k, v] = project(y, key_value, heads);
+  if (!padded) {
+    // Each window is an entry of its own: [1, R, A, H, D] -> [W, R, 32 or 128, H, D].
+    const int64_t rows = x.size(0), atoms = x.size(1);
+    const ShiftedKeys shifted(atoms, mask.defined() ? mask[0] : mask, x.device());
+    const auto queries = [&](const at::Tensor& t) {
+      return query_windows(t.squeeze(0).transpose(0, 1)).transpose(1, 2);
+    };
+    const auto keys = [&](const at::Tensor& t) {
+      return shifted(t.squeeze(0).transpose(0, 1)).transpose(1, 2);
+    };
+    const at::Tensor exists =
+        shifted.exists.unsqueeze(1).expand({shifted.exists.size(0), rows, kWindowKeys});
+    return at::linear(ops::evo_attention(queries(add_bias(q, query_bias)), keys(k), keys(v), bias,
+                                         exists.contiguous(), queries(g))
+                          .transpose(1, 2)
+                          .flatten(0, 1)
+                          .slice(0, 0, atoms)
+                          .transpose(0, 1)
+                          .flatten(-2),
+                      out);
+  }
   const at::Tensor mask_row = mask.defined() ? mask.unsqueeze(0) : mask;
   return at::linear(
       ops::atom_attention(add_bias(q, query_bias), k, v, bias.unsqueeze(0), mask_row, g)

@@ -26,9 +26,10 @@ struct Attention {
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bias,
                         const at::Tensor& mask) const;
 
-  /// In windows of atoms: x, y [R, A, C], bias [W, H, 32, 128], mask bool [R, A] or undefined.
+  /// In windows of atoms: x, y [R, A, C], bias [W, H, 32, 128], mask bool [R, A] or undefined (rows
+  /// alike). `padded`: what windows over an end do (atom_windows.h).
   at::Tensor windowed(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bias,
-                      const at::Tensor& mask) const;
+                      const at::Tensor& mask, bool padded) const;
 };
 
 }  // namespace megafold

@@ -21,6 +21,7 @@ ConditionedAttention::ConditionedAttention(const Scope& scope, const Conventions
                                            Over what, int64_t c_a, int64_t c_s, int64_t heads)
     : over(what),
       keys_normed_twice(conventions.atom_keys_normed_twice),
+      windows_padded(conventions.atom_windows_padded),
       norm_a(scope / "norm_a", c_a, c_s),
       attention(scope / "attention", c_a, heads, c_a / heads, /*with_query_bias=*/true, kLecun),
       gate(Linear::with_bias(scope / "gate", c_s, c_a, kZeros, -2)) {
@@ -31,10 +32,10 @@ at::Tensor ConditionedAttention::operator()(const at::Tensor& a, const at::Tenso
                                             const at::Tensor& pair_bias,
                                             const at::Tensor& mask) const {
   const at::Tensor x = norm_a(a, s);
-  const at::Tensor out =
-      over == tokens
-          ? attention(x, x, pair_bias, mask)
-          : attention.windowed(x, (*norm_kv)(keys_normed_twice ? x : a, s), pair_bias, mask);
+  const at::Tensor out = over == tokens
+                             ? attention(x, x, pair_bias, mask)
+                             : attention.windowed(x, (*norm_kv)(keys_normed_twice ? x : a, s),
+                                                  pair_bias, mask, windows_padded);
   return gate(s).sigmoid() * out;
 }
 

@@ -30,7 +30,7 @@ struct SingleAttention {
 /// With conditioning. The bias is made outside, for all blocks at once (diffusion_transformer.h).
 struct ConditionedAttention {
   enum Over { tokens, atoms } over;
-  bool keys_normed_twice;
+  bool keys_normed_twice, windows_padded;
   AdaptiveLayerNorm norm_a;
   std::optional<AdaptiveLayerNorm> norm_kv;  // atoms
   Attention attention;

@@ -12,6 +12,7 @@ namespace megafold {
 struct ConfidenceSizes {
   PairSizes pair;
   int64_t c_s, c_s_inputs, single_heads, blocks, pae_bins, pde_bins, max_atoms_per_token;
+  int64_t single_factor = 4;  // of the blocks' single transition
 };
 
 struct ConfidenceLogits {
@@ -21,7 +22,8 @@ struct ConfidenceLogits {
 };
 
 struct ConfidenceHead {
-  LayerNorm norm_s;
+  bool norms_single, sums_pairs;  // conventions.h
+  LayerNorm norm_s;               // without a weight: s and the raw distance are not read so
   Linear pair_from_column, pair_from_row;  // of s_inputs
   Linear distance_bin, distance;
   PairformerStack pairformer;

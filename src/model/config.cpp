@@ -25,12 +25,28 @@ Dialect parse_dialect(std::string_view name) {
 }
 
 Conventions conventions_of(Dialect dialect) {
-  if (dialect != Dialect::protenix)
-    fail<Unsupported>(
-        "dialect {}: its atom windows, conditioning and heads are not in this version; use "
-        "protenix",
-        dialect_name(dialect));
-  return Conventions{};
+  Conventions c;
+  c.dialect = dialect;
+  if (dialect == Dialect::protenix) return c;
+  // OpenFold 3 0.5.0, which follows the released code but for the last three rows.
+  c.ending_bias_transposed = false;
+  c.pair_norm_per_block = false;
+  c.conditioning_projects_positions = false;
+  c.atom_keys_normed_twice = false;
+  c.atom_windows_padded = false;
+  c.ref_mask_multiplies = false;
+  c.pair_init_from_single = false;
+  c.distogram_bias = false;
+  c.schedule_ends_at_zero = false;
+  c.averaging_reads_pair_mask = true;
+  c.templates_masked = false;
+  c.confidence_norms_single = false;
+  c.pde_sums_pairs = false;
+  c.transitions_masked = dialect == Dialect::openfold3;
+  c.fourier_offset_normal = dialect == Dialect::alphafold3;
+  c.num_elements = dialect == Dialect::openfold3 ? 119 : 128;
+  c.element_of_hydrogen = dialect == Dialect::openfold3 ? 0 : 1;  // Z - 1, or Z
+  return c;
 }
 
 ModelConfig ModelConfig::preset(std::string_view name) {

@@ -42,10 +42,23 @@ struct Conventions {
   bool distogram_bias = true;
   // The last level of the sampler's schedule is 0, else sigma_data * s_min.
   bool schedule_ends_at_zero = true;
+  // Transitions' outputs are multiplied by their mask.
+  bool transitions_masked = false;
+  // Pair-weighted averaging reads the pair mask, else the mask of the averaged tokens alone.
+  bool averaging_reads_pair_mask = false;
+  // Templates: distogram and unit vectors are masked by chain and pair mask, masks by the latter;
+  // else only the two masks by chain. The mean is over count + 1e-7, else over count.
+  bool templates_masked = true;
+  // Confidence head: LN(clamp(s)) and a Linear of the raw distance, bins of the distance; else
+  // neither, and bins of its square.
+  bool confidence_norms_single = true;
+  // PDE: Linear(LN(z + z^T)), else logits + logits^T.
+  bool pde_sums_pairs = true;
+  // Fixed offsets of the Fourier embedding are normal, else uniform in [0, 1).
+  bool fourier_offset_normal = true;
 };
 
-/// The rows of one dialect. Throws Unsupported, with the reason, for a dialect whose modules are
-/// not all there yet.
+/// The rows of one dialect.
 Conventions conventions_of(Dialect dialect);
 
 }  // namespace megafold

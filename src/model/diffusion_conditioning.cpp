@@ -4,10 +4,16 @@
 
 #include <numbers>
 
-#include "base/errors.h"
 #include "model/input_embedder.h"
 
 namespace megafold {
+namespace {
+
+int64_t pair_width(const Conventions& conventions, int64_t c_z) {
+  return c_z + (conventions.conditioning_projects_positions ? c_z : kRelativePositions);
+}
+
+}  // namespace
 
 at::Tensor FourierEmbedding::operator()(const at::Tensor& t) const {
   return at::cos((t.unsqueeze(-1) * w + b) * (2 * std::numbers::pi));
@@ -16,25 +22,25 @@ at::Tensor FourierEmbedding::operator()(const at::Tensor& t) const {
 DiffusionConditioning::DiffusionConditioning(const Scope& scope, const Conventions& conventions,
                                              int64_t c_s, int64_t c_z, int64_t c_s_inputs,
                                              int64_t fourier_width)
-    : position(scope / "relative_position", kRelativePositions, c_z),
-      norm_z(scope / "norm_z", 2 * c_z, LayerNorm::scale_only),
+    : position(conventions.conditioning_projects_positions
+                   ? Linear(scope / "relative_position", kRelativePositions, c_z)
+                   : Linear()),
+      norm_z(scope / "norm_z", pair_width(conventions, c_z), LayerNorm::scale_only),
       norm_s(scope / "norm_s", c_s + c_s_inputs, LayerNorm::scale_only),
       norm_noise(scope / "norm_noise", fourier_width, LayerNorm::scale_only),
-      pair(scope / "pair", 2 * c_z, c_z),
+      pair(scope / "pair", pair_width(conventions, c_z), c_z),
       single(scope / "single", c_s + c_s_inputs, c_s),
       noise(scope / "noise", fourier_width, c_s),
       pair_transition{Transition(scope / "pair_transition" / 0, c_z, 2),
                       Transition(scope / "pair_transition" / 1, c_z, 2)},
       single_transition{Transition(scope / "single_transition" / 0, c_s, 2),
                         Transition(scope / "single_transition" / 1, c_s, 2)},
-      fourier(scope / "fourier", fourier_width) {
-  if (!conventions.conditioning_projects_positions)
-    fail<Unsupported>("diffusion conditioning: raw relative positions are not in this version");
-}
+      fourier(scope / "fourier", conventions, fourier_width) {}
 
 at::Tensor DiffusionConditioning::pairs(const at::Tensor& relative,
                                         const at::Tensor& z_trunk) const {
-  at::Tensor z = pair(norm_z(at::cat({z_trunk, position(relative)}, -1)));
+  const at::Tensor place = position.weight.defined() ? position(relative) : relative;
+  at::Tensor z = pair(norm_z(at::cat({z_trunk, place}, -1)));
   for (const Transition& transition : pair_transition) z = z + transition(z);
   return z;
 }

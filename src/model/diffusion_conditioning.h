@@ -17,13 +17,14 @@ inline constexpr double kSigmaData = 16;
 /// cos(2 pi (t w + b)) with fixed w and b: t [S] -> [S, C].
 struct FourierEmbedding {
   at::Tensor w, b;
-  FourierEmbedding(const Scope& scope, int64_t channels)
-      : w(scope.buffer("w", {channels}, kNormal)), b(scope.buffer("b", {channels}, kNormal)) {}
+  FourierEmbedding(const Scope& scope, const Conventions& conventions, int64_t channels)
+      : w(scope.buffer("w", {channels}, kNormal)),
+        b(scope.buffer("b", {channels}, conventions.fourier_offset_normal ? kNormal : kUniform)) {}
   at::Tensor operator()(const at::Tensor& t) const;
 };
 
 struct DiffusionConditioning {
-  Linear position;
+  Linear position;  // without a weight: relative positions join as they are
   LayerNorm norm_z, norm_s, norm_noise;
   Linear pair, single, noise;
   std::array<Transition, 2> pair_transition, single_transition;

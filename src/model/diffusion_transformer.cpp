@@ -7,12 +7,15 @@ namespace megafold {
 DiffusionTransformer::DiffusionTransformer(const Scope& scope, const Conventions& conventions,
                                            ConditionedAttention::Over what, int64_t num_blocks,
                                            int64_t c_a, int64_t c_s, int64_t c_z, int64_t num_heads)
-    : over(what), heads(num_heads) {
+    : over(what), transition_masked(conventions.transitions_masked), heads(num_heads) {
+  at::Tensor of_stack;
+  if (!conventions.pair_norm_per_block) of_stack = scope.parameter("norm_z", {c_z}, {kOnes});
   for (int64_t i = 0; i < num_blocks; ++i) {
     const Scope block = scope / "blocks" / i;
     blocks.push_back(
         {ConditionedAttention(block / "attention_pair_bias", conventions, what, c_a, c_s, heads),
-         (block / "attention_pair_bias").parameter("norm_z", {c_z}, {kOnes}),
+         of_stack.defined() ? of_stack
+                            : (block / "attention_pair_bias").parameter("norm_z", {c_z}, {kOnes}),
          (block / "attention_pair_bias").parameter("bias", {heads, c_z}, {kLecun}),
          ConditionedTransition(block / "conditioned_transition", c_a, c_s, /*factor=*/2)});
   }
@@ -36,7 +39,7 @@ at::Tensor DiffusionTransformer::operator()(at::Tensor a, const at::Tensor& s,
                                             const at::Tensor& mask) const {
   for (size_t i = 0; i < blocks.size(); ++i) {
     a = a + blocks[i].attention(a, s, biases[i], mask);
-    a = a + blocks[i].transition(a, s);
+    a = a + blocks[i].transition(a, s, transition_masked ? mask : at::Tensor());
   }
   return a;
 }

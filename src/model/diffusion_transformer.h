@@ -15,11 +15,13 @@ namespace megafold {
 struct DiffusionTransformer {
   struct Block {
     ConditionedAttention attention;
-    at::Tensor norm_z;  // [C_z], the scale of the block's LN(z), which has no offset
-    at::Tensor bias;    // [H, C_z]
+    at::Tensor
+        norm_z;       // [C_z], the scale of the block's LN(z), which has no offset; or the stack's
+    at::Tensor bias;  // [H, C_z]
     ConditionedTransition transition;
   };
   ConditionedAttention::Over over;
+  bool transition_masked;
   int64_t heads;
   std::vector<Block> blocks;
 

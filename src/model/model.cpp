@@ -73,6 +73,10 @@ Features features_of(const Batch& b, const Conventions& conventions, at::ScalarT
   return f;
 }
 
+int64_t pair_init_width(const Conventions& conventions, const ModelConfig& c) {
+  return conventions.pair_init_from_single ? c.c_s : c.c_s_inputs();
+}
+
 /// The rows of a batch's alignment, drawn anew for each cycle (af3-facts 4.4): all that hold
 /// anything, or a uniform choice of `limit` of them.
 class MsaRows {
@@ -161,8 +165,8 @@ struct Model::Modules {
         relative_position(root / "relative_position", kRelativePositions, c.c_z),
         token_bond(root / "token_bond", 1, c.c_z),
         single_init(root / "single_init", c.c_s_inputs(), c.c_s),
-        pair_init_row(root / "pair_init_row", c.c_s, c.c_z),
-        pair_init_column(root / "pair_init_column", c.c_s, c.c_z),
+        pair_init_row(root / "pair_init_row", pair_init_width(conventions, c), c.c_z),
+        pair_init_column(root / "pair_init_column", pair_init_width(conventions, c), c.c_z),
         recycle_norm_z(root / "recycle_norm_z", c.c_z),
         recycle_norm_s(root / "recycle_norm_s", c.c_s),
         recycle_pair(root / "recycle_pair", c.c_z, c.c_z, kZeros),
@@ -193,9 +197,10 @@ TrunkOutput Model::Modules::trunk(const Features& f, MsaRows& rows, int64_t cycl
                                   Dropout& drop) const {
   const at::Tensor s_inputs = input_embedder(f.atoms, f.restype, f.profile, f.deletion_mean);
   const at::Tensor s_init = single_init(s_inputs);
-  const at::Tensor z_init = pair_init_row(s_init).unsqueeze(1) +
-                            pair_init_column(s_init).unsqueeze(0) + relative_position(f.relative) +
-                            token_bond(f.token_bonds);
+  const at::Tensor& pair_from = conventions.pair_init_from_single ? s_init : s_inputs;
+  const at::Tensor z_init = pair_init_row(pair_from).unsqueeze(1) +
+                            pair_init_column(pair_from).unsqueeze(0) +
+                            relative_position(f.relative) + token_bond(f.token_bonds);
   const bool with_gradient = c10::GradMode::is_enabled();
   at::Tensor s, z;
   for (int64_t cycle = 0; cycle < cycles; ++cycle) {

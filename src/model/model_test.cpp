@@ -65,9 +65,6 @@ TEST(ModelConfig, EveryPresetIsValidAndRangesAreNamed) {
   EXPECT_NE(refusal([&] { config.validate(); }).find("divide model.c_token, which is 768"),
             std::string::npos);
   config = {};
-  config.dialect = Dialect::openfold3;
-  EXPECT_THROW(config.validate(), Unsupported);
-  config = {};
   config.template_blocks = 2;
   EXPECT_THROW(config.validate(), Unsupported);
 }

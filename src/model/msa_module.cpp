@@ -16,6 +16,8 @@ at::Tensor msa_features(const at::Tensor& msa, const at::Tensor& deletion) {
 MsaModule::MsaModule(const Scope& scope, const Conventions& conventions, const ModelConfig& c,
                      int64_t c_s_inputs)
     : dropout(c.msa_dropout),
+      transition_masked(conventions.transitions_masked),
+      averaging_reads_pair_mask(conventions.averaging_reads_pair_mask),
       embed(scope / "embed", 34, c.c_m),
       embed_single(scope / "embed_single", c_s_inputs, c.c_m) {
   for (int64_t i = 0; i < c.msa_blocks; ++i) {
@@ -37,12 +39,19 @@ at::Tensor MsaModule::operator()(const at::Tensor& features, const at::Tensor& s
                                  const at::Tensor& token_mask, const at::Tensor& pair_mask,
                                  Dropout& drop) const {
   if (blocks.empty()) return z;
-  at::Tensor m = embed(features) + embed_single(s_inputs);
+  return stack(embed(features) + embed_single(s_inputs), std::move(z), msa_mask, token_mask,
+               pair_mask, drop);
+}
+
+at::Tensor MsaModule::stack(at::Tensor m, at::Tensor z, const at::Tensor& msa_mask,
+                            const at::Tensor& token_mask, const at::Tensor& pair_mask,
+                            Dropout& drop) const {
   for (const Block& block : blocks) {
     z = z + block.outer_product_mean(m, msa_mask);
     if (block.averaging) {
-      m = m + drop.rowwise((*block.averaging)(m, z, token_mask), dropout);
-      m = m + (*block.transition)(m);
+      const at::Tensor& averaged = averaging_reads_pair_mask ? pair_mask : token_mask;
+      m = m + drop.rowwise((*block.averaging)(m, z, averaged), dropout);
+      m = m + (*block.transition)(m, transition_masked ? msa_mask : at::Tensor());
     }
     z = block.pair(z, pair_mask, drop);
   }

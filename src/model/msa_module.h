@@ -28,6 +28,7 @@ struct MsaModule {
     PairStack pair;
   };
   double dropout;
+  bool transition_masked, averaging_reads_pair_mask;
   Linear embed, embed_single;
   std::vector<Block> blocks;
 
@@ -38,6 +39,9 @@ struct MsaModule {
   at::Tensor operator()(const at::Tensor& features, const at::Tensor& s_inputs, at::Tensor z,
                         const at::Tensor& msa_mask, const at::Tensor& token_mask,
                         const at::Tensor& pair_mask, Dropout& drop) const;
+  /// The blocks alone, from m [M, N, C_m].
+  at::Tensor stack(at::Tensor m, at::Tensor z, const at::Tensor& msa_mask,
+                   const at::Tensor& token_mask, const at::Tensor& pair_mask, Dropout& drop) const;
 };
 
 }  // namespace megafold

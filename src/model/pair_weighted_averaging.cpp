@@ -2,8 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/pair_weighted_averaging.h"
 
-#include <limits>
-
 namespace megafold {
 
 PairWeightedAveraging::PairWeightedAveraging(const Scope& scope, int64_t c_m, int64_t c_z,
@@ -17,12 +15,11 @@ PairWeightedAveraging::PairWeightedAveraging(const Scope& scope, int64_t c_m, in
       out(scope / "out", num_heads * head_width, c_m, kZeros) {}
 
 at::Tensor PairWeightedAveraging::operator()(const at::Tensor& m, const at::Tensor& z,
-                                             const at::Tensor& token_mask) const {
+                                             const at::Tensor& mask) const {
   const int64_t rows = m.size(0), n = m.size(1), d = value_gate.size(0) / (2 * heads);
   const auto parts = at::linear(norm_m(m), value_gate).chunk(2, -1);
   at::Tensor b_HIJ = bias(norm_z(z)).permute({2, 0, 1});
-  if (token_mask.defined())
-    b_HIJ = b_HIJ.masked_fill(token_mask.logical_not(), -std::numeric_limits<double>::infinity());
+  if (mask.defined()) b_HIJ = b_HIJ.masked_fill(mask.logical_not(), -1e9);
   const at::Tensor v_HJX =
       parts[0].view({rows, n, heads, d}).permute({2, 1, 0, 3}).reshape({heads, n, rows * d});
   const at::Tensor o = at::bmm(b_HIJ.softmax(-1), v_HJX)

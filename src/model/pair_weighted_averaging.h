@@ -17,9 +17,9 @@ struct PairWeightedAveraging {
 
   PairWeightedAveraging(const Scope& scope, int64_t c_m, int64_t c_z, int64_t num_heads,
                         int64_t head_width);
-  /// m [M, N, C_m], z [N, N, C_z]; token_mask bool [N] or undefined. Returns the update of m.
-  at::Tensor operator()(const at::Tensor& m, const at::Tensor& z,
-                        const at::Tensor& token_mask) const;
+  /// m [M, N, C_m], z [N, N, C_z]; mask bool [N] of the averaged tokens or [N, N] of pairs, or
+  /// undefined. A row whose pairs are all masked averages all alike. Returns the update of m.
+  at::Tensor operator()(const at::Tensor& m, const at::Tensor& z, const at::Tensor& mask) const;
 };
 
 }  // namespace megafold

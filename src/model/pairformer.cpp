@@ -15,6 +15,7 @@ PairSizes PairSizes::of(const ModelConfig& c) {
 
 PairStack::PairStack(const Scope& scope, const Conventions& conventions, const PairSizes& sizes)
     : dropout(sizes.dropout),
+      transition_masked(conventions.transitions_masked),
       multiplication_out(scope / "triangle_multiplication_out", TriangleMultiplication::outgoing,
                          sizes.c_z, sizes.multiplication_width),
       multiplication_in(scope / "triangle_multiplication_in", TriangleMultiplication::incoming,
@@ -30,27 +31,28 @@ at::Tensor PairStack::operator()(at::Tensor z, const at::Tensor& mask, Dropout& 
   z = z + drop.rowwise(multiplication_in(z, mask), dropout);
   z = z + drop.rowwise(attention_start(z, mask), dropout);
   z = z + drop.columnwise(attention_end(z, mask), dropout);
-  return z + transition(z);
+  return z + transition(z, transition_masked ? mask : at::Tensor());
 }
 
 PairformerBlock::PairformerBlock(const Scope& scope, const Conventions& conventions,
-                                 const PairSizes& sizes, int64_t c_s, int64_t single_heads)
+                                 const PairSizes& sizes, int64_t c_s, int64_t single_heads,
+                                 int64_t single_factor)
     : pair(scope, conventions, sizes),
       attention(scope / "attention_pair_bias", c_s, sizes.c_z, single_heads),
-      transition(scope / "single_transition", c_s, /*factor=*/4) {}
+      transition(scope / "single_transition", c_s, single_factor) {}
 
 void PairformerBlock::operator()(at::Tensor& s, at::Tensor& z, const at::Tensor& token_mask,
                                  const at::Tensor& pair_mask, Dropout& drop) const {
   z = pair(z, pair_mask, drop);
   s = s + attention(s, z, token_mask);
-  s = s + transition(s);
+  s = s + transition(s, pair.transition_masked ? token_mask : at::Tensor());
 }
 
 PairformerStack::PairformerStack(const Scope& scope, const Conventions& conventions,
                                  const PairSizes& sizes, int64_t c_s, int64_t single_heads,
-                                 int64_t num_blocks) {
+                                 int64_t num_blocks, int64_t single_factor) {
   for (int64_t i = 0; i < num_blocks; ++i)
-    blocks.emplace_back(scope / "blocks" / i, conventions, sizes, c_s, single_heads);
+    blocks.emplace_back(scope / "blocks" / i, conventions, sizes, c_s, single_heads, single_factor);
 }
 
 void PairformerStack::operator()(at::Tensor& s, at::Tensor& z, const at::Tensor& token_mask,

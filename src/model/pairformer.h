@@ -27,6 +27,7 @@ struct PairSizes {
 
 struct PairStack {
   double dropout;
+  bool transition_masked;
   TriangleMultiplication multiplication_out, multiplication_in;
   TriangleAttention attention_start, attention_end;
   Transition transition;
@@ -42,7 +43,7 @@ struct PairformerBlock {
   Transition transition;
 
   PairformerBlock(const Scope& scope, const Conventions& conventions, const PairSizes& sizes,
-                  int64_t c_s, int64_t single_heads);
+                  int64_t c_s, int64_t single_heads, int64_t single_factor = 4);
   /// s [N, C_s], z [N, N, C_z], in place of the old ones; token_mask bool [N] or undefined (then no
   /// key of the single attention is masked), pair_mask bool [N, N] or undefined.
   void operator()(at::Tensor& s, at::Tensor& z, const at::Tensor& token_mask,
@@ -53,7 +54,7 @@ struct PairformerStack {
   std::vector<PairformerBlock> blocks;
 
   PairformerStack(const Scope& scope, const Conventions& conventions, const PairSizes& sizes,
-                  int64_t c_s, int64_t single_heads, int64_t num_blocks);
+                  int64_t c_s, int64_t single_heads, int64_t num_blocks, int64_t single_factor = 4);
   void operator()(at::Tensor& s, at::Tensor& z, const at::Tensor& token_mask,
                   const at::Tensor& pair_mask, Dropout& drop) const;
 };

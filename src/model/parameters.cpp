@@ -21,6 +21,7 @@ constexpr double kTruncatedDeviation = 0.87962566103423978;
 
 double draw(Random& random, const Init& init, double scale) {
   if (init.kind == Init::normal) return init.value * random.normal();
+  if (init.kind == Init::uniform) return init.value * random.uniform();
   double x = random.normal();
   while (std::abs(x) > 2) x = random.normal();
   return x * scale / kTruncatedDeviation;

@@ -19,7 +19,7 @@ namespace megafold {
 /// How rows of a weight start (af3-facts 12.3). Draws depend on the seed, the parameter's name and
 /// the place in it, so a seed gives the same model on any machine, device and dtype.
 struct Init {
-  enum Kind { constant, truncated_normal, normal } kind = constant;
+  enum Kind { constant, truncated_normal, normal, uniform } kind = constant;
   double value = 0;   // the constant, or the variance's gain (1: LeCun, 2: He) over the fan-in
   int64_t rows = -1;  // of a weight that holds several side by side; -1: the rest
 
@@ -30,6 +30,7 @@ inline constexpr Init kOnes{Init::constant, 1};
 inline constexpr Init kLecun{Init::truncated_normal, 1};
 inline constexpr Init kHe{Init::truncated_normal, 2};
 inline constexpr Init kNormal{Init::normal, 1};
+inline constexpr Init kUniform{Init::uniform, 1};  // in [0, 1)
 
 class Parameters {
  public:

@@ -6,7 +6,8 @@ namespace megafold {
 
 TemplateEmbedder::TemplateEmbedder(const Scope& scope, const Conventions& conventions,
                                    const PairSizes& sizes, int64_t c_z, int64_t num_blocks)
-    : norm_z(scope / "norm_z", c_z),
+    : masked(conventions.templates_masked),
+      norm_z(scope / "norm_z", c_z),
       norm_v(scope / "norm_v", sizes.c_z),
       pair(scope / "pair", c_z, sizes.c_z, kHe),
       embed(scope / "embed", 39 + 1 + 32 + 32 + 3 + 1, sizes.c_z, kHe),
@@ -20,26 +21,29 @@ at::Tensor TemplateEmbedder::operator()(const TemplateInputs& templates, const a
                                         Dropout& drop) const {
   const int64_t n = z.size(0), count = templates.restype.size(0);
   at::Tensor counted = asym_id.unsqueeze(1).eq(asym_id.unsqueeze(0));
-  if (pair_mask.defined()) counted = counted.logical_and(pair_mask);
+  if (masked && pair_mask.defined()) counted = counted.logical_and(pair_mask);
   counted = counted.to(z.scalar_type()).unsqueeze(-1);
   const at::Tensor from_pair = pair(norm_z(z));
   at::Tensor sum;
   for (int64_t t = 0; t < count; ++t) {
     const auto feature = [&](const at::Tensor& x) { return x[t].to(z.scalar_type()); };
+    const auto vector = [&](const at::Tensor& x) {
+      return masked ? feature(x) * counted : feature(x);
+    };
     const at::Tensor restype = at::one_hot(templates.restype[t], 32).to(z.scalar_type());
     at::Tensor v =
-        from_pair + embed(at::cat({feature(templates.distogram) * counted,
-                                   feature(templates.pseudo_beta_mask).unsqueeze(-1) * counted,
-                                   restype.unsqueeze(0).expand({n, n, 32}),
-                                   restype.unsqueeze(1).expand({n, n, 32}),
-                                   feature(templates.unit_vector) * counted,
-                                   feature(templates.backbone_frame_mask).unsqueeze(-1) * counted},
-                                  -1));
+        from_pair +
+        embed(at::cat({vector(templates.distogram),
+                       feature(templates.pseudo_beta_mask).unsqueeze(-1) * counted,
+                       restype.unsqueeze(0).expand({n, n, 32}),
+                       restype.unsqueeze(1).expand({n, n, 32}), vector(templates.unit_vector),
+                       feature(templates.backbone_frame_mask).unsqueeze(-1) * counted},
+                      -1));
     for (const PairStack& block : blocks) v = block(v, pair_mask, drop);
     v = norm_v(v);
     sum = sum.defined() ? sum + v : v;
   }
-  return out(at::relu(sum / (1e-7 + static_cast<double>(count))));
+  return out(at::relu(sum / ((masked ? 1e-7 : 0) + static_cast<double>(count))));
 }
 
 }  // namespace megafold

@@ -19,6 +19,7 @@ struct TemplateInputs {
 };
 
 struct TemplateEmbedder {
+  bool masked;
   LayerNorm norm_z, norm_v;
   Linear pair, embed, out;
   std::vector<PairStack> blocks;

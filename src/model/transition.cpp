@@ -10,6 +10,10 @@ at::Tensor swiglu(const at::Tensor& x, const at::Tensor& expand, const at::Tenso
   return at::linear(at::silu(parts[0]) * parts[1], contract);
 }
 
+at::Tensor masked(const at::Tensor& x, const at::Tensor& mask) {
+  return mask.defined() ? x * mask.unsqueeze(-1) : x;
+}
+
 }  // namespace
 
 Transition::Transition(const Scope& scope, int64_t channels, int64_t factor)
@@ -17,8 +21,8 @@ Transition::Transition(const Scope& scope, int64_t channels, int64_t factor)
       expand(scope.parameter("expand", {2 * factor * channels, channels}, {kHe})),
       contract(scope.parameter("contract", {channels, factor * channels}, {kZeros})) {}
 
-at::Tensor Transition::operator()(const at::Tensor& x) const {
-  return swiglu(norm(x), expand, contract);
+at::Tensor Transition::operator()(const at::Tensor& x, const at::Tensor& mask) const {
+  return masked(swiglu(norm(x), expand, contract), mask);
 }
 
 AdaptiveLayerNorm::AdaptiveLayerNorm(const Scope& scope, int64_t c_a, int64_t c_s)
@@ -38,8 +42,9 @@ ConditionedTransition::ConditionedTransition(const Scope& scope, int64_t c_a, in
       contract(scope.parameter("contract", {c_a, factor * c_a}, {kLecun})),
       gate(Linear::with_bias(scope / "gate", c_s, c_a, kZeros, -2)) {}
 
-at::Tensor ConditionedTransition::operator()(const at::Tensor& a, const at::Tensor& s) const {
-  return gate(s).sigmoid() * swiglu(norm(a, s), expand, contract);
+at::Tensor ConditionedTransition::operator()(const at::Tensor& a, const at::Tensor& s,
+                                             const at::Tensor& mask) const {
+  return masked(gate(s).sigmoid() * swiglu(norm(a, s), expand, contract), mask);
 }
 
 }  // namespace megafold

@@ -16,7 +16,8 @@ struct Transition {
   at::Tensor contract;  // [C, n C]
 
   Transition(const Scope& scope, int64_t channels, int64_t factor);
-  at::Tensor operator()(const at::Tensor& x) const;
+  /// mask [..] of x without its channels: multiplies the output (conventions.h); undefined: none.
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& mask = {}) const;
 };
 
 struct AdaptiveLayerNorm {
@@ -34,7 +35,8 @@ struct ConditionedTransition {
   Linear gate;
 
   ConditionedTransition(const Scope& scope, int64_t c_a, int64_t c_s, int64_t factor);
-  at::Tensor operator()(const at::Tensor& a, const at::Tensor& s) const;
+  at::Tensor operator()(const at::Tensor& a, const at::Tensor& s,
+                        const at::Tensor& mask = {}) const;
 };
 
 }  // namespace megafold

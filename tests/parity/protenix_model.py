@@ -14,7 +14,6 @@ cases: one cycle with 37 tokens, and three cycles with 21 tokens whose last wind
 
 import json
 import os
-import struct
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +21,7 @@ from types import SimpleNamespace
 os.environ.setdefault("LAYERNORM_TYPE", "torch")
 
 import torch
+from vectors import round_f32, save
 
 # Protenix casts to float32 by name in many places; here every such place is to stay in float64.
 F32 = torch.float32
@@ -44,30 +44,6 @@ SIZES = {
     "c_token": 40, "msa_blocks": 2, "pairformer_blocks": 2, "single_heads": 4,
     "diffusion_blocks": 2, "diffusion_heads": 4,
 }  # fmt: skip
-
-
-DTYPES = {torch.float64: "F64", F32: "F32", torch.int64: "I64"}
-
-
-def round_f32(x: torch.Tensor) -> torch.Tensor:
-    """The nearest f32 numbers: what is stored as f32 is the same on both sides."""
-    return x.to(F32).double()
-
-
-def save(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """The safetensors format: length of the header, the header, the bytes."""
-    header, pieces, offset = {}, [], 0
-    for name, tensor in tensors.items():
-        data = tensor.contiguous().numpy().tobytes()
-        header[name] = {
-            "dtype": DTYPES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, offset + len(data)],
-        }
-        offset += len(data)
-        pieces.append(data)
-    text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(pieces))
 
 
 def build(rows: int) -> Protenix:

@@ -1,22 +1,9 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
-#include "checkpoint/import_protenix.h"
-
-#include <algorithm>
-#include <set>
-
-#include "base/errors.h"
+#include "checkpoint/peer_rules.h"
 
 namespace megafold {
 namespace {
-
-/// A tensor `leaf` of a module whose scope's last word contains `module`.
-struct LeafRule {
-  std::string_view module, leaf;
-  std::vector<std::string_view> theirs;
-  int64_t dimension = 0;
-  std::vector<int64_t> widths = {};
-};
 
 const std::vector<LeafRule>& leaf_rules() {
   static const std::vector<LeafRule> rules = {
@@ -197,102 +184,11 @@ constexpr std::pair<std::string_view, std::string_view> kScopes[] = {
     {"relative_position", "relative_position_encoding"},
 };
 
-bool starts_with_words(std::string_view text, std::string_view words) {
-  return text.starts_with(words) && (text.size() == words.size() || text[words.size()] == '.');
-}
-
-std::string peer_scope(std::string_view scope) {
-  std::string out;
-  while (!scope.empty()) {
-    const auto* const rule = std::ranges::find_if(
-        kScopes, [&](const auto& r) { return starts_with_words(scope, r.first); });
-    const std::string_view ours =
-        rule != std::end(kScopes) ? rule->first : scope.substr(0, scope.find('.'));
-    out += rule != std::end(kScopes) ? rule->second : ours;
-    out += '.';
-    scope.remove_prefix(std::min(scope.size(), ours.size() + 1));
-  }
-  return out;
-}
-
-/// The last word of a scope that is no number.
-std::string_view last_word(std::string_view scope) {
-  for (;;) {
-    const size_t dot = scope.rfind('.');
-    const std::string_view word = dot == std::string_view::npos ? scope : scope.substr(dot + 1);
-    if (dot == std::string_view::npos ||
-        !std::ranges::all_of(word, [](char c) { return c >= '0' && c <= '9'; }))
-      return word;
-    scope = scope.substr(0, dot);
-  }
-}
-
-std::string shape_text(at::IntArrayRef shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
-}
-
 }  // namespace
 
-PeerTensors protenix_names(std::string_view ours) {
-  for (const LeafRule& rule : leaf_rules()) {
-    if (!ours.ends_with(rule.leaf)) continue;
-    std::string_view scope = ours.substr(0, ours.size() - rule.leaf.size());
-    if (!scope.empty() && !scope.ends_with('.')) continue;
-    if (!scope.empty()) scope.remove_suffix(1);
-    const bool fits = rule.module.empty()
-                          ? scope.empty()
-                          : last_word(scope).find(rule.module) != std::string_view::npos;
-    if (!fits) continue;
-    PeerTensors out{{}, rule.dimension, rule.widths};
-    for (const std::string_view theirs : rule.theirs)
-      out.names.push_back(peer_scope(scope) + std::string(theirs));
-    return out;
-  }
-  fail<BadInput>("tensor '{}' has no counterpart in Protenix", ours);
-}
-
-std::vector<std::pair<std::string, at::Tensor>> split_for_protenix(std::string_view ours,
-                                                                   const at::Tensor& tensor) {
-  const PeerTensors peers = protenix_names(ours);
-  const auto count = static_cast<int64_t>(peers.names.size());
-  const auto parts = peers.widths.empty() ? tensor.tensor_split(count, peers.dimension)
-                                          : tensor.split_with_sizes(peers.widths, peers.dimension);
-  std::vector<std::pair<std::string, at::Tensor>> out;
-  for (size_t i = 0; i < peers.names.size(); ++i) out.emplace_back(peers.names[i], parts[i]);
-  return out;
-}
-
-void import_protenix(Parameters& parameters,
-                     const std::function<at::Tensor(const std::string&)>& find,
-                     const std::vector<std::string>& known, std::string_view skip_prefix) {
-  std::set<std::string> left(known.begin(), known.end());
-  for (const Parameters::Entry& entry : parameters.entries()) {
-    const PeerTensors peers = protenix_names(entry.name);
-    std::vector<at::Tensor> parts;
-    for (std::string name : peers.names) {
-      if (name.starts_with(skip_prefix)) name.erase(0, skip_prefix.size());
-      parts.push_back(find(name));
-      if (!parts.back().defined())
-        fail<BadInput>("the checkpoint lacks '{}', which '{}' needs", name, entry.name);
-      left.erase(name);
-    }
-    for (size_t i = 0; i < parts.size(); ++i) {
-      auto expected = entry.tensor.sizes().vec();
-      const auto d = static_cast<size_t>(peers.dimension);
-      if (parts.size() > 1)
-        expected[d] = peers.widths.empty() ? expected[d] / static_cast<int64_t>(parts.size())
-                                           : peers.widths[i];
-      if (parts[i].sizes() != at::IntArrayRef(expected))
-        fail<BadInput>("the checkpoint's '{}' has shape {}, {} was expected for '{}'",
-                       peers.names[i], shape_text(parts[i].sizes()), shape_text(expected),
-                       entry.name);
-    }
-    parameters.load(entry.name, parts.size() == 1 ? parts[0] : at::cat(parts, peers.dimension));
-  }
-  if (!left.empty())
-    fail<BadInput>(
-        "the checkpoint holds {} tensors that the model has no place for; the first is '{}'",
-        left.size(), *left.begin());
+const PeerRules& protenix_rules() {
+  static const PeerRules rules{"Protenix", leaf_rules(), kScopes, nullptr};
+  return rules;
 }
 
 }  // namespace megafold
