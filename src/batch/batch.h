@@ -45,6 +45,13 @@ struct Batch {
   at::Tensor profile;   // f32 [N, 32]
   at::Tensor deletion_mean;  // f32 [N]
 
+  // Templates, T of them (SI Table 5); undefined where there are none. Not in for_each.
+  at::Tensor template_restype;              // i64 [T, N], class 0..31
+  at::Tensor template_distogram;            // f32 [T, N, N, 39]
+  at::Tensor template_unit_vector;          // f32 [T, N, N, 3]
+  at::Tensor template_pseudo_beta_mask;     // f32 [T, N]
+  at::Tensor template_backbone_frame_mask;  // f32 [T, N]
+
   // Labels.
   at::Tensor atom_positions;      // f32 [A, 3], Angstrom; 0 where not resolved
   at::Tensor atom_resolved_mask;  // f32 [A]
@@ -75,6 +82,10 @@ struct Batch {
   [[nodiscard]] Batch to(const at::Device& device) const {
     Batch moved = *this;
     moved.for_each([&](const char*, at::Tensor& t) { t = t.to(device, /*non_blocking=*/true); });
+    for (at::Tensor* t :
+         {&moved.template_restype, &moved.template_distogram, &moved.template_unit_vector,
+          &moved.template_pseudo_beta_mask, &moved.template_backbone_frame_mask})
+      if (t->defined()) *t = t->to(device, /*non_blocking=*/true);
     return moved;
   }
 };

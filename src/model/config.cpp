@@ -68,6 +68,7 @@ ModelConfig ModelConfig::preset(std::string_view name) {
   c.diffusion_blocks = 3, c.diffusion_heads = 4, c.fourier_width = 64;
   c.diffusion_samples = 16, c.max_cycles = 1;
   c.confidence_blocks = 1;
+  c.template_blocks = 0;
   if (name == "tiny") {
     c.c_s = 24, c.c_z = 16, c.c_m = 8, c.c_atom = 16, c.c_atompair = 4;
     c.c_token_input = 16, c.c_token = 24;
@@ -91,10 +92,6 @@ void ModelConfig::validate() const {
   divides("atom_heads", atom_heads, "c_atom", c_atom);
   divides("single_heads", single_heads, "c_s", c_s);
   divides("diffusion_heads", diffusion_heads, "c_token", c_token);
-  if (template_blocks > 0)
-    fail<Unsupported>(
-        "model.template_blocks is {}: the template embedder is not in this version; set 0",
-        template_blocks);
   (void)conventions_of(dialect);
 }
 

@@ -31,7 +31,9 @@ struct ModelConfig {
   int64_t triangle_attention_heads = 4, triangle_attention_width = 32;
   int64_t transition_factor = 4;
 
-  int64_t template_blocks = 0, c_template = 64;
+  int64_t template_blocks = 2, c_template = 64;
+  int64_t template_multiplication_width = 64;
+  int64_t template_attention_heads = 4, template_attention_width = 16;
   int64_t confidence_blocks = 4, max_atoms_per_token = 24;  // Protenix 2.0.0's
   double confidence_dropout = 0;
 
@@ -84,8 +86,14 @@ void visit_model_config(Config& c, F&& f) {
   f("triangle_attention_width", c.triangle_attention_width, 1, 256,
     "channels of one of those heads");
   f("transition_factor", c.transition_factor, 1, 16, "widening of the trunk's transitions");
-  f("template_blocks", c.template_blocks, 0, 16, "blocks of the template embedder");
+  f("template_blocks", c.template_blocks, 0, 16, "blocks of the template embedder; 0: none");
   f("c_template", c.c_template, 8, 1024, "pair channels of the template embedder");
+  f("template_multiplication_width", c.template_multiplication_width, 1, 1024,
+    "channels of its triangle multiplications");
+  f("template_attention_heads", c.template_attention_heads, 1, 64,
+    "heads of its triangle attentions");
+  f("template_attention_width", c.template_attention_width, 1, 256,
+    "channels of one of those heads");
   f("confidence_blocks", c.confidence_blocks, 0, 16, "blocks of the confidence head; 0: none");
   f("max_atoms_per_token", c.max_atoms_per_token, 1, 64,
     "atoms of a token that the confidence head has weights for");

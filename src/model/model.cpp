@@ -12,6 +12,7 @@
 #include "model/input_embedder.h"
 #include "model/msa_module.h"
 #include "model/sampler.h"
+#include "model/template_embedder.h"
 #include "model/token_frames.h"
 
 namespace megafold {
@@ -24,6 +25,8 @@ struct Features {
   at::Tensor restype, profile, deletion_mean;  // [N, 32], [N, 32], [N]
   at::Tensor token_bonds;                      // [N, N, 1]
   at::Tensor token_mask, pair_mask;            // bool [N], [N, N]; undefined: every token is real
+  at::Tensor asym_id;                          // i64 [N]
+  std::optional<TemplateInputs> templates;
 };
 
 constexpr int64_t kErrorBins = 64;  // of PAE and PDE, over 0 .. 32 Angstrom
@@ -66,6 +69,23 @@ Features features_of(const Batch& b, const Conventions& conventions, at::ScalarT
   f.profile = b.profile.to(dtype);
   f.deletion_mean = b.deletion_mean.to(dtype);
   f.token_bonds = b.token_bonds.to(dtype).unsqueeze(-1);
+  f.asym_id = b.asym_id;
+  if (b.template_restype.defined()) {
+    const int64_t t = b.template_restype.size(0);
+    expect_shape(kName, "template_restype", b.template_restype, {-1, n});
+    expect_shape(kName, "template_distogram", b.template_distogram, {t, n, n, 39});
+    expect_shape(kName, "template_unit_vector", b.template_unit_vector, {t, n, n, 3});
+    const auto pairs = [&](const char* name, const at::Tensor& mask) {
+      expect_shape(kName, name, mask, {t, n});
+      return mask.unsqueeze(-1) * mask.unsqueeze(-2);
+    };
+    if (t > 0)
+      f.templates =
+          TemplateInputs{b.template_distogram, b.template_unit_vector,
+                         pairs("template_pseudo_beta_mask", b.template_pseudo_beta_mask),
+                         pairs("template_backbone_frame_mask", b.template_backbone_frame_mask),
+                         b.template_restype};
+  }
   if (masks_something(b.token_mask)) {
     f.token_mask = b.token_mask.gt(0);
     f.pair_mask = f.token_mask.unsqueeze(1).logical_and(f.token_mask.unsqueeze(0));
@@ -130,6 +150,7 @@ struct Model::Modules {
   Linear relative_position, token_bond, single_init, pair_init_row, pair_init_column;
   LayerNorm recycle_norm_z, recycle_norm_s;
   Linear recycle_pair, recycle_single;
+  std::optional<TemplateEmbedder> template_embedder;
   MsaModule msa_module;
   PairformerStack pairformer;
   DiffusionModule diffusion;
@@ -183,6 +204,12 @@ struct Model::Modules {
                    c.diffusion_blocks,
                    c.diffusion_heads}),
         distogram(root / "distogram", conventions, c.c_z, c.distogram_bins) {
+    if (c.template_blocks > 0)
+      template_embedder.emplace(
+          root / "template_embedder", conventions,
+          PairSizes{c.c_template, c.template_multiplication_width, c.template_attention_heads,
+                    c.template_attention_width, /*transition_factor=*/2, c.pair_dropout},
+          c.c_z, c.template_blocks);
     if (c.confidence_blocks == 0) return;
     PairSizes pair = PairSizes::of(c);
     pair.dropout = c.confidence_dropout;
@@ -207,6 +234,9 @@ TrunkOutput Model::Modules::trunk(const Features& f, MsaRows& rows, int64_t cycl
     const c10::AutoGradMode mode(with_gradient && cycle + 1 == cycles);
     // Before the first cycle s and z are zeros, and LN(0) is the offset.
     z = z_init + recycle_pair(cycle == 0 ? recycle_norm_z.bias : recycle_norm_z(z));
+    // Without templates there is no update (Protenix); empty ones are the batch's to give.
+    if (template_embedder && f.templates)
+      z = z + (*template_embedder)(*f.templates, f.asym_id, z, f.pair_mask, drop);
     const auto [features, msa_mask] = rows.draw();
     z = msa_module(features, s_inputs, z, msa_mask, f.token_mask, f.pair_mask, drop);
     s = s_init + recycle_single(cycle == 0 ? recycle_norm_s.bias : recycle_norm_s(s));

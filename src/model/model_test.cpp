@@ -64,9 +64,6 @@ TEST(ModelConfig, EveryPresetIsValidAndRangesAreNamed) {
   config.diffusion_heads = 7;
   EXPECT_NE(refusal([&] { config.validate(); }).find("divide model.c_token, which is 768"),
             std::string::npos);
-  config = {};
-  config.template_blocks = 2;
-  EXPECT_THROW(config.validate(), Unsupported);
 }
 
 TEST(Parameters, ASeedFixesEveryValueByNameAlone) {
@@ -241,6 +238,41 @@ TEST(Model, ConfidenceOfASampleIsThatOfItsStructure) {
               (void)Model(small, 1).sample(batch, {.seed = 9, .steps = 1});
             }).find("max_atoms_per_token is 2"),
             std::string::npos);
+}
+
+TEST(Model, TemplatesOfAChainMoveItsPairsAndNoneMoveNothing) {
+  Batch batch = small_batch("dimer", 92);
+  ModelConfig config = ModelConfig::preset("tiny");
+  config.template_blocks = 1, config.c_template = 16, config.template_multiplication_width = 16;
+  config.template_attention_heads = 2, config.template_attention_width = 8;
+  Model model(config, 3);
+  shake(model.parameters());
+  model.parameters().to(at::kCPU, at::kDouble);
+  const int64_t n = batch.num_tokens();
+  const at::Tensor x = at::zeros({1, batch.num_atoms(), 3}, at::kDouble),
+                   t = at::ones({1}, at::kDouble);
+  const auto pairs = [&] { return model.denoise(batch, x, t, 1).trunk.z; };
+  const at::Tensor without = pairs();
+  batch.template_restype = at::full({2, n}, 31, at::kLong);
+  batch.template_distogram = at::zeros({2, n, n, 39});
+  batch.template_unit_vector = at::zeros({2, n, n, 3});
+  batch.template_pseudo_beta_mask = at::zeros({2, n});
+  batch.template_backbone_frame_mask = at::zeros({2, n});
+  const at::Tensor empty = pairs();
+  EXPECT_GT(worst(without, empty), 1e-6);  // gaps are a feature too
+  // A distance between two chains is not read (Protenix), one within a chain is.
+  batch.template_distogram[0][0][n - 1][5].fill_(1);
+  EXPECT_EQ(worst(empty, pairs()), 0);
+  batch.template_distogram[0][0][1][5].fill_(1);
+  const at::Tensor with = pairs();
+  EXPECT_GT(worst(empty, with), 1e-6);
+  with.sum().backward();
+  for (const Parameters::Entry& entry : model.parameters().entries()) {
+    if (entry.trainable && entry.name.starts_with("template_embedder."))
+      EXPECT_TRUE(entry.tensor.grad().defined()) << entry.name;
+  }
+  batch.template_unit_vector = at::zeros({1, n, n, 3});
+  EXPECT_NE(refusal([&] { (void)pairs(); }).find("template_unit_vector"), std::string::npos);
 }
 
 TEST(TokenFrames, ResiduesByNameAndLigandsByTheirConformer) {
