@@ -119,6 +119,25 @@ void save_checkpoint(const fs::path& path, const ModelConfig& model, const Param
   kill_point("checkpoint.saved");
 }
 
+void save_weights(const fs::path& path, const ModelConfig& model, const Parameters& parameters,
+                  const std::string& origin) {
+  NamedTensors tensors;
+  for (const Parameters::Entry& entry : parameters.entries())
+    tensors.emplace_back("model." + entry.name, entry.tensor.detach().to(at::kCPU).contiguous());
+  const json megafold{{"format", kCheckpointFormat},
+                      {"program", origin},
+                      {"step", 0},
+                      {"next_visit", 0},
+                      {"seed", 0},
+                      {"train_seconds", 0.0},
+                      {"cache_key", ""},
+                      {"weights_only", true},
+                      {"checksum", checksum(tensors)}};
+  write_safetensors(
+      path, tensors,
+      {{"megafold", megafold.dump()}, {"model", to_json(model).dump()}, {"config", "{}"}});
+}
+
 Checkpoint::Checkpoint(const fs::path& path) : path_(path), file_(path) {
   const auto& metadata = file_.metadata();
   const auto found = metadata.find("megafold");
@@ -140,6 +159,7 @@ Checkpoint::Checkpoint(const fs::path& path) : path_(path), file_(path) {
     megafold.at("train_seconds").get_to(state_.train_seconds);
     megafold.at("cache_key").get_to(state_.cache_key);
     megafold.at("checksum").get_to(expected);
+    weights_only_ = megafold.value("weights_only", false);
     model_ = model_from_json(json::parse(metadata.at("model")));
     state_.config = metadata.at("config");
   } catch (const json::exception& error) {
@@ -173,7 +193,7 @@ void Checkpoint::load_weights(Parameters& parameters, Weights which) const {
   NamedTensors targets;
   std::set<std::string> known;
   for (const Parameters::Entry& entry : parameters.entries()) {
-    const bool average = which == Weights::average && entry.trainable;
+    const bool average = which == Weights::average && entry.trainable && !weights_only_;
     targets.emplace_back((average ? "ema." : "model.") + entry.name, entry.tensor);
     known.insert("model." + entry.name);
   }
@@ -185,6 +205,9 @@ void Checkpoint::load_weights(Parameters& parameters, Weights which) const {
 }
 
 void Checkpoint::load_optimizer(Optimizer& optimizer) const {
+  if (weights_only_)
+    fail<BadInput>("{}: holds weights alone; start a new run from it with training.start_from",
+                   path_.string());
   copy_all(file_, path_, optimizer.state());
   optimizer.set_steps_done(
       json::parse(file_.metadata().at("megafold")).at("optimizer_steps").get<int64_t>());

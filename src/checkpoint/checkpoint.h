@@ -37,6 +37,11 @@ void save_checkpoint(const std::filesystem::path& path, const ModelConfig& model
                      const Parameters& parameters, const Optimizer& optimizer,
                      const TrainingState& state);
 
+/// Weights alone (a converted model): raw and average are the same, and there is no optimizer to go
+/// on from; training.start_from reads it. `origin` stands in the header.
+void save_weights(const std::filesystem::path& path, const ModelConfig& model,
+                  const Parameters& parameters, const std::string& origin);
+
 /// "checkpoint.safetensors" -> "checkpoint.previous.safetensors"
 std::filesystem::path previous_checkpoint(const std::filesystem::path& path);
 
@@ -66,6 +71,7 @@ class Checkpoint {
   Safetensors file_;
   TrainingState state_;
   ModelConfig model_;
+  bool weights_only_ = false;
 };
 
 }  // namespace megafold

@@ -16,6 +16,7 @@ void add_ccd_command(CLI::App& app);      // the chemical component dictionary
 void add_train_command(CLI::App& app);    // train from a cache
 void add_predict_command(CLI::App& app);  // sample a structure from a checkpoint
 void add_report_command(CLI::App& app);   // draw a run's report.html again
+void add_convert_command(CLI::App& app);  // a peer's weights to ours, and back
 void add_parity_command(CLI::App& app);   // compare modules with golden vectors
 void add_doctor_command(CLI::App& app);   // what this machine has and lacks
 void add_version_command(CLI::App& app);

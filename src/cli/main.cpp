@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
   cli::add_predict_command(app);
   cli::add_report_command(app);
   cli::add_doctor_command(app);
+  cli::add_convert_command(app);
   cli::add_parity_command(app);
   cli::add_version_command(app);
   try {

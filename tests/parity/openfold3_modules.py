@@ -115,7 +115,7 @@ class Cases:
         for key, value in module.named_buffers() if module else ():
             tensors[f"buffer.{key}"] = value.float()
         save(tensors, self.out / f"{name}.safetensors")
-        self.manifest[name] = {"class": kind, "config": config}
+        self.manifest[name] = {"class": kind, "config": ConfigDict(config).to_dict()}
 
     # ------------------------------------------------------------------------------ batches
 
@@ -271,7 +271,7 @@ def atom_cases(cases: Cases) -> None:
     cases.write("cross_attention_pair_bias", "CrossAttentionPairBias", config, module, inputs,
                 plain(module, "a", "z", "s", "mask", out=["a"]), ["a", "s", "z"])  # fmt: skip
 
-    config = ATOMS | {"c_token": 24, "add_noisy_pos": False, "c_atom_ref": REFERENCE}
+    config = ATOMS | {"c_token": 24, "add_noisy_pos": False, "c_atom_ref": ConfigDict(REFERENCE)}
     module = cases.module(AtomAttentionEncoder(**config))
     inputs = cases.atom_inputs()
 
@@ -283,7 +283,7 @@ def atom_cases(cases: Cases) -> None:
                 encode)  # fmt: skip
 
     config = ATOMS | {"c_token": 40, "add_noisy_pos": True, "c_s": 48, "c_z": 32,
-                      "c_atom_ref": REFERENCE}  # fmt: skip
+                      "c_atom_ref": ConfigDict(REFERENCE)}  # fmt: skip
     with_coordinates = cases.module(AtomAttentionEncoder(**config))
     inputs = cases.atom_inputs() | {
         "r_l": cases.values(samples, a, 3), "s": cases.values(n, 48), "z": cases.values(n, n, 32),
@@ -321,7 +321,7 @@ def atom_cases(cases: Cases) -> None:
     embedder = cases.module(
         input_embedders.InputEmbedderAllAtom(
             c_s_input=89, c_s=48, c_z=32, max_relative_idx=32, max_relative_chain=2,
-            atom_attn_enc=ConfigDict(ATOMS | {"c_token": 24, "c_atom_ref": REFERENCE}),
+            atom_attn_enc=ConfigDict(ATOMS | {"c_token": 24, "c_atom_ref": ConfigDict(REFERENCE)}),
         )
     )  # fmt: skip
     bonds = torch.zeros(n, n)
@@ -384,7 +384,7 @@ def diffusion_cases(cases: Cases) -> None:
     whole = {
         "diffusion_module": {"c_s": 48, "c_token": 40, "sigma_data": 16.0},
         "diffusion_conditioning": config,
-        "atom_attn_enc": atoms | {"c_s": 48, "c_z": 32, "c_atom_ref": REFERENCE},
+        "atom_attn_enc": atoms | {"c_s": 48, "c_z": 32, "c_atom_ref": ConfigDict(REFERENCE)},
         "diffusion_transformer": transformer_config(),
         "atom_attn_dec": atoms,
     }

@@ -60,8 +60,8 @@ def test_is_well_formed_with_all_parts(page):
     assert not page.problems
     assert len(page.ids) == len(set(page.ids)), "an id twice"
     for part in (
-        "view", "scene", "numbers", "lddt-by-residue", "plddt-by-residue", "pae", "chart-diffusion", "chart-loss",
-        "chart-time", "chart-wait", "table", "facts", "h-next",
+        "view", "scene", "numbers", "lddt-by-residue", "plddt-by-residue", "pae",
+        "chart-diffusion", "chart-loss", "chart-time", "chart-wait", "table", "facts", "h-next",
     ):  # fmt: skip
         assert part in page.ids, part
 
