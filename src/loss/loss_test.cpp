@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 #include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
