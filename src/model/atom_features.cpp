@@ -76,7 +76,8 @@ AtomFeatures atom_features(const AtomInputs& in, const Conventions& conventions,
   if (in.atom_mask.defined()) weight = in.atom_mask.to(dtype);
   const at::Tensor count =
       at::zeros({in.num_tokens}, pos.options()).index_add(0, out.token, weight).clamp_min(1);
-  out.mean_weight = (weight / count.index_select(0, out.token)).unsqueeze(-1);
+  out.mean_weight =
+      (weight / (count + conventions.token_mean_epsilon).index_select(0, out.token)).unsqueeze(-1);
   return out;
 }
 

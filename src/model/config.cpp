@@ -43,6 +43,7 @@ Conventions conventions_of(Dialect dialect) {
   c.confidence_norms_single = false;
   c.pde_sums_pairs = false;
   c.transitions_masked = dialect == Dialect::openfold3;
+  c.token_mean_epsilon = dialect == Dialect::openfold3 ? 1e-9 : 0;
   c.fourier_offset_normal = dialect == Dialect::alphafold3;
   c.num_elements = dialect == Dialect::openfold3 ? 119 : 128;
   c.element_of_hydrogen = dialect == Dialect::openfold3 ? 0 : 1;  // Z - 1, or Z

@@ -54,6 +54,8 @@ struct Conventions {
   bool confidence_norms_single = true;
   // PDE: Linear(LN(z + z^T)), else logits + logits^T.
   bool pde_sums_pairs = true;
+  // Joins the number of atoms in the mean of a token's atoms.
+  double token_mean_epsilon = 0;
   // Fixed offsets of the Fourier embedding are normal, else uniform in [0, 1).
   bool fourier_offset_normal = true;
 };
