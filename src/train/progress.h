@@ -22,7 +22,7 @@ struct StepReport {
   double gradient_norm = 0, learning_rate = 0;
   double data_seconds = 0, forward_seconds = 0, backward_seconds = 0, optimizer_seconds = 0;
   int64_t tokens = 0, cycles = 0;
-  std::map<std::string, std::vector<double>> optional;  // losses that not every sample has
+  std::map<std::string, std::vector<double>> optional = {};  // losses that not every sample has
   [[nodiscard]] double seconds() const {
     return data_seconds + forward_seconds + backward_seconds + optimizer_seconds;
   }
