@@ -122,10 +122,11 @@ TEST_F(ConfigTest, BrokenFilesAreRefused) {
   EXPECT_THROW(read_config(file_.string() + ".missing"), BadInput);
 }
 
-TEST_F(ConfigTest, PartsThatAreNotThereYetAreNamed) {
-  for (const char* text : {"model: {template_blocks: 2}", "model: {confidence_blocks: 4}",
-                           "model: {dialect: openfold3}"})
-    EXPECT_THROW(read(text), Unsupported) << text;
+TEST_F(ConfigTest, EveryDialectIsReadAndAnotherIsNamed) {
+  for (const char* name : {"alphafold3", "openfold3", "protenix"})
+    EXPECT_EQ(dialect_name(read(fmt::format("model: {{dialect: {}}}", name)).model.dialect), name);
+  EXPECT_NE(refused("model: {dialect: boltz}").find("one of alphafold3, openfold3, protenix"),
+            std::string::npos);
 }
 
 TEST_F(ConfigTest, ResumeMayChangeOnlyWhatDoesNotMatter) {

@@ -176,6 +176,7 @@ def nested(levels):
         ("nesting", nested(100000), 3, "levels of nesting"),
         ("no dict", b"\x80\x02K\x01.", 2, "no dict"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_malformed_pickles_are_refused(megafold, tmp_path, name, program, code, words):
     file = tmp_path / "model.pt"
