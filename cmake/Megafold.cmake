@@ -15,11 +15,13 @@ if(MEGAFOLD_SANITIZE)
   target_link_options(megafold_flags INTERFACE -fsanitize=${MEGAFOLD_SANITIZE})
 endif()
 
-# ATen's headers cost seconds in each file, so one precompiled ATen/ATen.h serves every torch library.
-file(WRITE ${CMAKE_BINARY_DIR}/aten_pch.cpp "// Holds the precompiled ATen header.\n")
+# Parsing headers is most of what building costs: ATen's, JSON's and fmt's are parsed once, and one
+# precompiled header serves every torch library.
+file(WRITE ${CMAKE_BINARY_DIR}/aten_pch.cpp "// Holds the precompiled headers.\n")
 add_library(megafold_aten OBJECT ${CMAKE_BINARY_DIR}/aten_pch.cpp)
-target_link_libraries(megafold_aten PRIVATE megafold_flags torch::cpu)
-target_precompile_headers(megafold_aten PRIVATE <ATen/ATen.h>)
+target_link_libraries(megafold_aten PRIVATE megafold_flags torch::cpu spdlog::spdlog nlohmann_json::nlohmann_json)
+target_precompile_headers(megafold_aten PRIVATE <ATen/ATen.h> <fmt/format.h> <fmt/ranges.h> <nlohmann/json.hpp>
+  <filesystem> <functional> <map> <optional> <set> <span>)
 
 function(_megafold_target target parts third torch)
   target_link_libraries(${target} PUBLIC megafold_flags)
@@ -102,7 +104,7 @@ function(megafold_kernels)
   endif()
   add_library(megafold_kernels STATIC ${sources})
   target_link_libraries(megafold_kernels PUBLIC megafold_flags PRIVATE $<LINK_ONLY:torch::gomp>)
-  target_compile_options(megafold_kernels PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
+  target_compile_options(megafold_kernels PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp -O3>)
   if(MEGAFOLD_CUDA)
     set_target_properties(megafold_kernels PROPERTIES CUDA_ARCHITECTURES OFF)
     target_compile_options(megafold_kernels PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo --expt-relaxed-constexpr
