@@ -99,10 +99,16 @@ Coverage coverage_of(const CacheReader& cache, const std::vector<std::string>& e
   Coverage out;
   std::map<std::string, bool> aligned;  // by the alignment's key
   for (const std::string& id : entries) {
-    const auto record = cache.structure(id);
+    ++out.entries;
+    decltype(cache.structure(id)) record;
+    try {
+      record = cache.structure(id);
+    } catch (const Corrupt&) {  // drawing it says what is damaged; data.on_error decides
+      ++out.unreadable;
+      continue;
+    }
     const json meta = meta_of(*record);
     const ArrayView types = record->array("chain_type");
-    ++out.entries;
     if (const auto date = date_of(meta)) {
       if (out.first_date.empty() || *date < out.first_date) out.first_date = *date;
       if (*date > out.last_date) out.last_date = *date;
@@ -142,6 +148,9 @@ std::string to_text(const Coverage& coverage) {
   out += coverage.first_date.empty()
              ? std::string("released: no date known\n")
              : fmt::format("released: {} to {}\n", coverage.first_date, coverage.last_date);
+  if (coverage.unreadable > 0)
+    out += fmt::format("damaged: {} of {} entries; `megafold cache verify` names them\n",
+                       coverage.unreadable, coverage.entries);
   if (coverage.without_date > 0)
     out += fmt::format("without a release date: {} of {} entries\n", coverage.without_date,
                        coverage.entries);
