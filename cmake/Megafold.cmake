@@ -23,6 +23,10 @@ target_link_libraries(megafold_aten PRIVATE megafold_flags torch::cpu spdlog::sp
 target_precompile_headers(megafold_aten PRIVATE <ATen/ATen.h> <fmt/format.h> <fmt/ranges.h> <nlohmann/json.hpp>
   <filesystem> <functional> <map> <optional> <set> <span>)
 
+# Their unnamed namespaces hold names that a neighbour's hold too: compiled by themselves.
+set_source_files_properties(src/loss/smooth_lddt.cpp src/predict/lddt.cpp src/checkpoint/protenix_rules.cpp
+  src/cli/parity_openfold3.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+
 function(_megafold_target target parts third torch)
   target_link_libraries(${target} PUBLIC megafold_flags)
   foreach(part IN LISTS parts)
@@ -51,6 +55,7 @@ function(_megafold_tests name files parts third torch)
   find_package(GTest REQUIRED)
   add_executable(test_${name} ${files})
   _megafold_target(test_${name} "${parts}" "${third}" ${torch})
+  set_target_properties(test_${name} PROPERTIES UNITY_BUILD OFF)  # each test file may name its helpers as it likes
   target_link_libraries(test_${name} PRIVATE GTest::gtest GTest::gtest_main)
   target_compile_definitions(test_${name} PRIVATE MEGAFOLD_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   include(GoogleTest)
