@@ -239,8 +239,7 @@ def test_other_models_and_seeds_are_not_resumed(train):
         ("optimizer.learning_rat=1", "the nearest is optimizer.learning_rate"),
         ("device=tpu", "one of cpu, cuda"),
         ("data.entries=[1ubqq]", "1ubq"),
-        ("model.template_blocks=2", "template"),
-        ("model.dialect=openfold3", "openfold3"),
+        ("model.dialect=boltz", "openfold3"),
         ("nonsense", "key=value"),
     ],
 )
