@@ -10,6 +10,7 @@
 
 #include "base/errors.h"
 #include "base/hash.h"
+#include "cache/bytes.h"
 
 namespace megafold {
 namespace {
@@ -22,22 +23,6 @@ constexpr uint64_t kPayload = kPage - 8;  // of a page; its checksum follows
 constexpr uint64_t kHeaderSize = 96;
 constexpr uint64_t kShardSize = 16, kRecordSize = 56, kEntrySize = 72, kLinkSize = 24;
 constexpr uint64_t kMaxRows = uint64_t{1} << 32;  // of a table; more is damage
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
-template <class T>
-void append(std::string& out, T value) {
-  out.append(reinterpret_cast<const char*>(&value), sizeof(T));
-}
-
-template <class T>
-T value_at(std::string_view bytes, size_t at) {
-  T value;
-  std::memcpy(&value, bytes.data() + at, sizeof(T));
-  return value;
-}
 
 void append_key(std::string& out, const std::string& hex) {
   const auto key = hex.empty() ? std::array<unsigned char, 32>{} : key_bytes(hex);

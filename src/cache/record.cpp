@@ -17,6 +17,7 @@
 
 #include "base/errors.h"
 #include "base/hash.h"
+#include "cache/bytes.h"
 
 namespace megafold {
 namespace {
@@ -33,22 +34,6 @@ constexpr size_t kTrailerSize = 40;  // index offset, size, checksum; checksum o
 constexpr uint64_t kBlockSize = uint64_t{1} << 17;
 constexpr int kLevel = 3;
 constexpr uint64_t kMaxArray = uint64_t{1} << 36;  // a larger one is damage
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
-template <class T>
-void append(std::string& out, T value) {
-  out.append(reinterpret_cast<const char*>(&value), sizeof(T));
-}
-
-template <class T>
-T value_at(std::string_view bytes, size_t at) {
-  T value;
-  std::memcpy(&value, bytes.data() + at, sizeof(T));
-  return value;
-}
 
 /// One context per thread: making one costs more than packing a small block.
 ZSTD_CCtx* compressor() {

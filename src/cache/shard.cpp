@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "base/hash.h"
 #include "base/publish.h"
+#include "cache/bytes.h"
 
 namespace megafold {
 namespace {
@@ -21,22 +22,6 @@ constexpr std::string_view kEndMagic{"MFSHEND\0", 8};
 constexpr uint64_t kHeaderSize = 16;   // magic, version, zero
 constexpr uint64_t kTrailerSize = 40;  // footer's offset, rows, checksum; of both ends; magic
 constexpr uint64_t kRowSize = 56;      // key, kind, zero, offset, size
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
-template <class T>
-void append(std::string& out, T value) {
-  out.append(reinterpret_cast<const char*>(&value), sizeof(T));
-}
-
-template <class T>
-T value_at(std::string_view bytes, size_t at) {
-  T value;
-  std::memcpy(&value, bytes.data() + at, sizeof(T));
-  return value;
-}
 
 std::string header() {
   std::string out(kMagic);
