@@ -10,7 +10,10 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
+
+#include "batch/symmetry.h"
 
 namespace megafold {
 
@@ -56,6 +59,8 @@ struct Batch {
   at::Tensor atom_positions;      // f32 [A, 3], Angstrom; 0 where not resolved
   at::Tensor atom_resolved_mask;  // f32 [A]
   double resolution = -1;         // Angstrom; -1: none reported
+  /// Which other labels the atoms may have; in host memory. Null: none. Not in for_each.
+  std::shared_ptr<const Symmetry> symmetry;
 
   [[nodiscard]] int64_t num_tokens() const { return restype.size(0); }
   [[nodiscard]] int64_t num_atoms() const { return ref_pos.size(0); }

@@ -163,6 +163,8 @@ Batch make_batch(const StructureView& structure, const AlignmentSource& alignmen
   const Crop crop = draw_crop(structure, options.crop, preferred, for_crop);
   Batch batch = gather(structure, crop.tokens, for_reference);
   assemble_msa(structure, crop.tokens, alignments, options.msa, for_msa, batch);
+  const bool spatial = crop.kind == CropKind::spatial || crop.kind == CropKind::spatial_interface;
+  batch.symmetry = std::make_shared<Symmetry>(find_symmetry(structure, crop.tokens, spatial));
   batch.visit = visit;
   return batch;
 }

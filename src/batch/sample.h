@@ -12,6 +12,7 @@
 #include "batch/crop.h"
 #include "batch/msa.h"
 #include "batch/structure_view.h"
+#include "batch/symmetry.h"
 
 namespace megafold {
 
@@ -20,7 +21,8 @@ struct BatchOptions {
   MsaOptions msa = {};
 };
 
-/// Crop, alignment, conformers in random motion, labels. Throws BadInput (no label), Corrupt.
+/// Crop, alignment, conformers in random motion, labels and what they may be exchanged with. Throws
+/// BadInput (no label), Corrupt.
 Batch make_batch(const StructureView& structure, const AlignmentSource& alignments,
                  const BatchOptions& options, PreferredChains preferred, uint64_t seed,
                  uint64_t visit);

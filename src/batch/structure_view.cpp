@@ -115,6 +115,14 @@ StructureView::StructureView(std::shared_ptr<const Record> record) : record_(std
   chain_type = read.get<uint8_t>("chain_type");
   chain_start = read.get<int32_t>("chain_token_start");
   chain_count = read.get<int32_t>("chain_token_count");
+  molecule = read.get<int32_t>("chain_molecule");
+  molecule_entity = read.get<int32_t>("chain_molecule_entity");
+  molecule_rank = read.get<int32_t>("chain_molecule_rank");
+  residue_permutation = read.get<int32_t>("residue_permutation");
+  permutation_atoms = read.get<int32_t>("permutation_atoms");
+  permutation_start = read.get<int32_t>("permutation_start");
+  permutation_count = read.get<int32_t>("permutation_count");
+  permutation = read.get<int32_t>("permutation");
   try {
     const auto meta = nlohmann::json::parse(record_->meta());
     id = meta.at("id").get<std::string>();
@@ -131,6 +139,49 @@ StructureView::StructureView(std::shared_ptr<const Record> record) : record_(std
                   error.what());
   }
   check_indices();
+  check_symmetry();
+}
+
+void StructureView::check_symmetry() const {
+  const int64_t C = num_chains(), P = std::ssize(permutation_atoms), V = std::ssize(permutation);
+  for (size_t c = 0; c < static_cast<size_t>(C); ++c) {
+    const auto row = static_cast<int64_t>(c);
+    check(molecule[c] >= 0 && molecule[c] < C, key(), "molecule", row, molecule[c], C);
+    check(molecule_entity[c] >= 0 && molecule_entity[c] < C, key(), "entity of the molecule", row,
+          molecule_entity[c], C);
+    check(molecule_rank[c] >= 0 && molecule_rank[c] < C, key(), "rank in the molecule", row,
+          molecule_rank[c], C);
+  }
+  int64_t next = 0;
+  for (size_t p = 0; p < static_cast<size_t>(P); ++p) {
+    const auto row = static_cast<int64_t>(p);
+    const int64_t n = permutation_atoms[p], values = n * permutation_count[p];
+    check(n >= 2 && permutation_count[p] >= 2, key(), "atoms of a permutation", row, n, 2);
+    check(permutation_start[p] == next && values <= V - next, key(), "first permutation", row,
+          permutation_start[p], next);
+    for (int64_t v = next; v < next + values; ++v) {
+      const int32_t image = permutation[static_cast<size_t>(v)];
+      check(image >= 0 && image < n, key(), "permutation", v, image, n);
+    }
+    next += values;
+  }
+  check(next == V, key(), "number of permutation values", P, next, V);
+  std::vector<int32_t> atoms(residue_permutation.size(), 0);  // of each residue
+  for (size_t a = 0; a < ref_space_uid.size(); ++a) {
+    const int32_t uid = ref_space_uid[a];
+    check(uid >= 0 && uid < std::ssize(atoms), key(), "residue", static_cast<int64_t>(a), uid,
+          std::ssize(atoms));
+    ++atoms[static_cast<size_t>(uid)];
+    check(a == 0 || uid == ref_space_uid[a - 1] || atoms[static_cast<size_t>(uid)] == 1, key(),
+          "residue (its atoms are not consecutive)", static_cast<int64_t>(a), uid, uid);
+  }
+  for (size_t r = 0; r < atoms.size(); ++r) {
+    const int32_t p = residue_permutation[r];
+    check(p >= -1 && p < P, key(), "permutation of residue", static_cast<int64_t>(r), p, P);
+    check(p < 0 || permutation_atoms[static_cast<size_t>(p)] == atoms[r], key(),
+          "number of atoms of residue", static_cast<int64_t>(r), atoms[r],
+          p < 0 ? 0 : permutation_atoms[static_cast<size_t>(p)]);
+  }
 }
 
 void StructureView::check_indices() const {

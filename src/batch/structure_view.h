@@ -3,8 +3,8 @@
 //
 // Cache records with their arrays typed and checked, so that what follows may index without
 // looking: every array of features/schema.h is there with its type and shape, and every index
-// (atoms of a token, tokens of a chain, columns, bonds) lies inside. N tokens, A atoms, C chains, B
-// bonds.
+// (atoms of a token, tokens of a chain, columns, bonds, permutations) lies inside. N tokens, A
+// atoms, C chains, B bonds.
 #pragma once
 
 #include <cstdint>
@@ -61,12 +61,17 @@ class StructureView {
   // Chains: C.
   std::span<const uint8_t> chain_type;
   std::span<const int32_t> chain_start, chain_count;
+  std::span<const int32_t> molecule, molecule_entity, molecule_rank;  // of chains
+  // Residues R (by ref_space_uid); P lists of permutations with V values in all.
+  std::span<const int32_t> residue_permutation;
+  std::span<const int32_t> permutation_atoms, permutation_start, permutation_count, permutation;
   std::vector<ChainInfo> chains;
   std::string id;          // of the entry, as its meta says
   double resolution = -1;  // Angstrom; -1: none reported
 
  private:
   void check_indices() const;
+  void check_symmetry() const;
   std::shared_ptr<const Record> record_;
 };
 

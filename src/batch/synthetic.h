@@ -186,6 +186,30 @@ inline std::shared_ptr<MemoryRecord> structure(const std::string& id,
   i32("chain_asym_id", C, chain_asym), i32("chain_entity_id", C, chain_entity);
   u8("chain_type", {C}, chain_type), i32("chain_token_start", C, chain_start);
   i32("chain_token_count", C, chain_count);
+  // Every chain is a molecule. A ligand is a row of carbons, which may be read from either end.
+  std::vector<int32_t> molecule, molecule_entity, of_residue, atoms, first, count_of, images;
+  for (int32_t k = 0; k < c; ++k) {
+    molecule.push_back(k);
+    molecule_entity.push_back(chain_entity[static_cast<size_t>(k)] - 1);
+  }
+  for (const Chain& chain : chains) {
+    if (chain.type != ChainType::ligand) {
+      of_residue.insert(of_residue.end(), static_cast<size_t>(chain.length), -1);
+      continue;
+    }
+    const auto n = static_cast<int32_t>(chain.length);
+    of_residue.push_back(static_cast<int32_t>(atoms.size()));
+    atoms.push_back(n), first.push_back(static_cast<int32_t>(images.size())), count_of.push_back(2);
+    for (int32_t k = 0; k < n; ++k) images.push_back(k);
+    for (int32_t k = 0; k < n; ++k) images.push_back(n - 1 - k);
+  }
+  i32("chain_molecule", C, molecule), i32("chain_molecule_entity", C, molecule_entity);
+  i32("chain_molecule_rank", C, std::vector<int32_t>(static_cast<size_t>(c), 0));
+  i32("residue_permutation", next_uid, of_residue);
+  const auto P = static_cast<int64_t>(atoms.size());
+  i32("permutation_atoms", P, atoms), i32("permutation_start", P, first);
+  i32("permutation_count", P, count_of);
+  i32("permutation", static_cast<int64_t>(images.size()), images);
   record->set_meta({{"id", id}, {"resolution", 1.8}, {"chains", meta_chains}});
   return record;
 }

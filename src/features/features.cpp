@@ -9,7 +9,9 @@
 #include <set>
 #include <utility>
 
+#include "features/molecules.h"
 #include "features/vocabulary.h"
+#include "structure/automorphisms.h"
 
 namespace megafold {
 namespace {
@@ -40,6 +42,11 @@ class Featurizer {
     name_entities();
     for (size_t c = 0; c < structure_.chains.size(); ++c) add_chain(static_cast<int32_t>(c));
     add_bonds();
+    for (const MoleculeOfChain& row : find_molecules(structure_, entity_, bonded_)) {
+      molecule_.push_back(row.molecule);
+      molecule_entity_.push_back(row.entity);
+      molecule_rank_.push_back(row.rank);
+    }
     return collect();
   }
 
@@ -100,6 +107,7 @@ class Featurizer {
     const auto first_atom = static_cast<int32_t>(element_.size());
     const auto uid = static_cast<int32_t>(num_residues_++);
     for (const Atom& atom : residue.atoms) add_atom(residue, atom, uid);
+    residue_permutation_.push_back(permutation_of(residue));
     const auto num_atoms = static_cast<int32_t>(residue.atoms.size());
     first_atom_[{c, r}] = first_atom;
 
@@ -164,6 +172,40 @@ class Featurizer {
     for (const float x : at) ref_position_.push_back(has ? x : 0);
     ref_mask_.push_back(has ? 1 : 0);
     space_uid_.push_back(uid);
+  }
+
+  /// The row of the residue's permutations: those of its component that keep to the atoms that it
+  /// has (a bond may have taken others), each once. -1 where there is the identity alone.
+  int32_t permutation_of(const Residue& residue) {
+    const Component& component = *residue.component;
+    std::vector<int32_t> present;  // the component's atom behind each of the residue's
+    for (const Atom& atom : residue.atoms) present.push_back(component.find(atom.name));
+    const auto [known, is_new] =
+        permutation_rows_.try_emplace({component.code, std::move(present)}, -1);
+    if (!is_new) return known->second;
+    const std::vector<int32_t>& atoms = known->first.second;
+    std::map<int32_t, int32_t> place;
+    for (size_t k = 0; k < atoms.size(); ++k) place[atoms[k]] = static_cast<int32_t>(k);
+    std::vector<std::vector<int32_t>> lists;
+    for (const auto& map : automorphisms(component)) {
+      std::vector<int32_t> list;
+      for (const int32_t atom : atoms) {
+        const auto image = place.find(map[static_cast<size_t>(atom)]);
+        if (image == place.end()) break;
+        list.push_back(image->second);
+      }
+      if (list.size() == atoms.size()) lists.push_back(std::move(list));
+    }
+    std::sort(lists.begin(), lists.end());  // the identity is the least
+    lists.erase(std::unique(lists.begin(), lists.end()), lists.end());
+    if (lists.size() < 2) return -1;
+    known->second = static_cast<int32_t>(permutation_atoms_.size());
+    permutation_atoms_.push_back(static_cast<int32_t>(atoms.size()));
+    permutation_start_.push_back(static_cast<int32_t>(permutation_.size()));
+    permutation_count_.push_back(static_cast<int32_t>(lists.size()));
+    for (const auto& list : lists)
+      permutation_.insert(permutation_.end(), list.begin(), list.end());
+    return known->second;
   }
 
   /// Every bond between two atomised tokens (OpenFold 3's rule of SI Table 5).
@@ -278,6 +320,16 @@ class Featurizer {
     add("chain_type", u8, {c}, chain_type_);
     add("chain_token_start", i32, {c}, chain_start_);
     add("chain_token_count", i32, {c}, chain_count_);
+    add("chain_molecule", i32, {c}, molecule_);
+    add("chain_molecule_entity", i32, {c}, molecule_entity_);
+    add("chain_molecule_rank", i32, {c}, molecule_rank_);
+    add("residue_permutation", i32, {static_cast<int64_t>(residue_permutation_.size())},
+        residue_permutation_);
+    const auto p = static_cast<int64_t>(permutation_atoms_.size());
+    add("permutation_atoms", i32, {p}, permutation_atoms_);
+    add("permutation_start", i32, {p}, permutation_start_);
+    add("permutation_count", i32, {p}, permutation_count_);
+    add("permutation", i32, {static_cast<int64_t>(permutation_.size())}, permutation_);
     add("meta", u8, {static_cast<int64_t>(text.size())},
         std::vector<uint8_t>(text.begin(), text.end()));
     return out;
@@ -301,6 +353,10 @@ class Featurizer {
   std::vector<int32_t> bonds_;
   std::vector<int32_t> chain_asym_, chain_entity_, chain_start_, chain_count_;
   std::vector<uint8_t> chain_type_;
+  std::vector<int32_t> molecule_, molecule_entity_, molecule_rank_;
+  std::vector<int32_t> residue_permutation_, permutation_atoms_, permutation_start_,
+      permutation_count_, permutation_;
+  std::map<std::pair<ShortName, std::vector<int32_t>>, int32_t> permutation_rows_;
 };
 
 }  // namespace

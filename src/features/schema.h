@@ -76,6 +76,20 @@ inline constexpr std::array kStructureArrays = {
     ArraySpec{"chain_token_start", ArrayType::i32, "C",
               "first token; a chain's tokens are consecutive"},
     ArraySpec{"chain_token_count", ArrayType::i32, "C", "number of tokens"},
+    ArraySpec{"chain_molecule", ArrayType::i32, "C",
+              "chains joined by covalent bonds are one molecule, 0-based (SI 4.2)"},
+    ArraySpec{"chain_molecule_entity", ArrayType::i32, "C",
+              "the same in molecules that may stand for each other, 0-based"},
+    ArraySpec{"chain_molecule_rank", ArrayType::i32, "C",
+              "place of the chain in its molecule: chains of one rank correspond in copies"},
+    ArraySpec{"residue_permutation", ArrayType::i32, "R",
+              "row of the permutation_* arrays; -1: every atom is itself alone"},
+    ArraySpec{"permutation_atoms", ArrayType::i32, "P", "atoms of the residue, n"},
+    ArraySpec{"permutation_start", ArrayType::i32, "P", "first value"},
+    ArraySpec{"permutation_count", ArrayType::i32, "P", "number of permutations, at least 2"},
+    ArraySpec{"permutation", ArrayType::i32, "V",
+              "count x n values each: the atom that stands for atom k, 0-based in the residue; the "
+              "identity first (SI 4.2)"},
     // A JSON object: id, title, method, release_date (YYYY-MM-DD or null), resolution (A or null),
     // chains [{label (unique), origin (label_asym_id), auth, entity (the file's), type, sequence
     // (one-letter; a modified residue by its parent's letter, X where it has none; null for

@@ -26,6 +26,17 @@ Linking linking_of(std::string_view type) {
   return Linking::none;
 }
 
+/// `_chem_comp_bond.value_order` is written in both cases; a delocalised bond counts as aromatic,
+/// one without an order as single.
+BondKind kind_of(std::string_view order, bool aromatic) {
+  std::string lower(order);
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (aromatic || lower == "arom" || lower == "delo" || lower == "pi") return BondKind::aromatic;
+  if (lower == "doub") return BondKind::twofold;
+  if (lower == "trip") return BondKind::threefold;
+  return lower == "quad" ? BondKind::fourfold : BondKind::single;
+}
+
 bool is_hydrogen(uint8_t element) {
   return element == 1;
 }
@@ -91,12 +102,15 @@ struct Reader {
     if (table->rows() == 0) return;
     const Column comp = table->required("comp_id");
     const Column first = table->required("atom_id_1"), second = table->required("atom_id_2");
+    const Column order = table->column("value_order"),
+                 aromatic = table->column("pdbx_aromatic_flag");
     Component* current = nullptr;
     for (size_t row = 0; row < table->rows(); ++row) {
       current = component_of(comp, row, current);
       const int a = current->find(named(first, row)), b = current->find(named(second, row));
       if (a < 0 || b < 0) continue;  // a bond to a hydrogen
       current->bonds.push_back({static_cast<uint16_t>(a), static_cast<uint16_t>(b)});
+      current->bond_kinds.push_back(kind_of(order.text(row), aromatic.text(row) == "Y"));
     }
   }
 

@@ -17,6 +17,15 @@
 
 namespace megafold {
 
+/// What a bond counts as when atoms are compared: its order, or that it is aromatic.
+enum class BondKind : uint8_t {
+  single = 1,
+  twofold = 2,
+  threefold = 3,
+  fourfold = 4,
+  aromatic = 5
+};
+
 /// How a component joins a chain, by its `_chem_comp.type`.
 enum class Linking : uint8_t { none, peptide, rna, dna };
 
@@ -37,6 +46,7 @@ struct Component {
   ShortName parent;       // the standard component that this one modifies, or empty
   std::vector<ComponentAtom> atoms;
   std::vector<std::array<uint16_t, 2>> bonds;  // indices of atoms
+  std::vector<BondKind> bond_kinds;            // of the bonds
 
   /// Index of an atom; -1 where there is none of that name.
   [[nodiscard]] int find(ShortName name_of_atom) const {

@@ -73,6 +73,7 @@ TEST(Dictionary, WrittenAndReadAgainIsTheSame) {
       EXPECT_EQ(a.one_letter, b.one_letter);
       EXPECT_EQ(a.parent, b.parent);
       EXPECT_EQ(a.bonds, b.bonds);
+      EXPECT_EQ(a.bond_kinds, b.bond_kinds);
       ASSERT_EQ(a.atoms.size(), b.atoms.size());
       for (size_t k = 0; k < a.atoms.size(); ++k) {
         const ComponentAtom &p = a.atoms[k], &q = b.atoms[k];

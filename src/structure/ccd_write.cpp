@@ -88,6 +88,21 @@ std::string_view type_of(Linking linking) {
   }
 }
 
+std::string_view order_of(BondKind kind) {
+  switch (kind) {
+    case BondKind::twofold:
+      return "DOUB";
+    case BondKind::threefold:
+      return "TRIP";
+    case BondKind::fourfold:
+      return "QUAD";
+    case BondKind::aromatic:
+      return "AROM";
+    default:
+      return "SING";
+  }
+}
+
 json components_table(const std::vector<const Component*>& components) {
   Texts id, name, type, letter, parent;
   for (const Component* const c : components) {
@@ -132,17 +147,21 @@ json atoms_table(const std::vector<const Component*>& components) {
 }
 
 json bonds_table(const std::vector<const Component*>& components) {
-  Texts comp, first, second;
+  Texts comp, first, second, order, aromatic;
   size_t rows = 0;
   for (const Component* const c : components)
-    for (const auto& [a, b] : c->bonds) {
+    for (size_t i = 0; i < c->bonds.size(); ++i) {
+      const auto [a, b] = c->bonds[i];
       comp.add(c->code.view()), first.add(c->atoms[a].name.view());
       second.add(c->atoms[b].name.view());
+      order.add(order_of(c->bond_kinds[i]));
+      aromatic.add(c->bond_kinds[i] == BondKind::aromatic ? "Y" : "N");
       ++rows;
     }
   return category(
       "_chem_comp_bond", rows,
-      json::array({comp.column("comp_id"), first.column("atom_id_1"), second.column("atom_id_2")}));
+      json::array({comp.column("comp_id"), first.column("atom_id_1"), second.column("atom_id_2"),
+                   order.column("value_order"), aromatic.column("pdbx_aromatic_flag")}));
 }
 
 /// gzip without a name or a time: the same input gives the same bytes.
