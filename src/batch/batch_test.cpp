@@ -402,7 +402,7 @@ TEST(Loader, AllBrokenEnds) {
   cache->add("broken", nullptr);
   Loader loader(cache, Sampler(uniform_elements(cache->entries()), 3), {},
                 {.threads = 2, .skip_broken = true, .max_skips_in_a_row = 7}, 3);
-  EXPECT_THROW(loader.next(), Corrupt);
+  EXPECT_THROW(loader.next(), Device);
   EXPECT_EQ(loader.skipped().size(), 7U);
 }
 

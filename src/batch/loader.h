@@ -1,22 +1,24 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Threads that make samples ahead of the step. Visits are handed out in their order, and a visit's
-// bytes depend on (cache, options, seed, visit) alone: the same sequence with any number of threads
-// and after a resume.
+// Threads that make samples ahead of the step. They finish in any order; visits are handed out in
+// theirs, and a visit's bytes depend on (cache, options, seed, visit) alone: the same sequence with
+// any number of threads and after a resume. A sample that takes longer than the deadline is not
+// waited for: its entry goes into the quarantine, from that visit on, and another thread takes the
+// place of the one that hangs. With the same quarantine file the sequence is the same again.
 #pragma once
 
-#include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <filesystem>
+#include <list>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "batch/quarantine.h"
 #include "batch/sample.h"
 #include "batch/sampling.h"
 #include "cache/reader.h"
@@ -30,6 +32,11 @@ struct LoaderOptions {
   bool skip_broken = false;  // a sample that throws is skipped and listed; otherwise next() throws
   int64_t max_skips_in_a_row = 100;
   uint64_t first_visit = 0;  // where a resumed run goes on
+  /// Seconds from the start of a sample's making; 0: none. With samples made `queue` visits ahead
+  /// of steps of s seconds, a deadline below queue * s is met without a wait.
+  double deadline = 0;
+  int max_hanging = 16;                   // threads that hang at once before next() gives up
+  std::filesystem::path quarantine = {};  // file; empty: in memory alone
 };
 
 /// A visit that gave no batch.
@@ -41,14 +48,18 @@ struct SkippedVisit {
 
 class Loader {
  public:
+  /// Reads the quarantine file where there is one.
   Loader(std::shared_ptr<const CacheReader> cache, Sampler sampler, BatchOptions samples,
          LoaderOptions options, uint64_t seed);
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
-  ~Loader();  // waits for samples in the making
+  /// Waits for samples in the making, but not for those past their deadline: their threads keep
+  /// what they use, and end when they can.
+  ~Loader();
 
-  /// The next visit's batch. Throws what making it threw, with entry and visit in front; with
-  /// skip_broken, only when max_skips_in_a_row is reached.
+  /// The next visit's batch. Visits to entries in the quarantine are skipped. Throws what making it
+  /// threw, with entry and visit in front; with skip_broken its entry goes into the quarantine
+  /// instead. Throws Device when max_skips_in_a_row or max_hanging is reached.
   Batch next();
 
   /// The visit that next() will look at first: what a checkpoint keeps.
@@ -58,35 +69,29 @@ class Loader {
   [[nodiscard]] double worked_seconds() const;
   /// Everything skipped so far: to be reported and written down by the caller.
   [[nodiscard]] const std::vector<SkippedVisit>& skipped() const { return skipped_; }
-  [[nodiscard]] const Sampler& sampler() const { return sampler_; }
+  [[nodiscard]] const Sampler& sampler() const;
 
  private:
-  struct Slot {
-    std::optional<Batch> batch;
-    std::exception_ptr error;
-    [[nodiscard]] bool ready() const { return batch.has_value() || error != nullptr; }
+  struct Shared;
+  struct Worker {
+    uint64_t number;
+    std::thread thread;
   };
-  void work();
-  Batch make(uint64_t visit) const;
+  void start_worker();
+  /// Lets a thread that hangs go its way and starts another.
+  void replace_worker(uint64_t number);
+  /// Waits for the next visit and takes it off the queue: its batch or its error. Comes back with
+  /// the reason where it is left out.
+  std::string wait_for(uint64_t visit, const std::string& entry, std::optional<Batch>& batch,
+                       std::exception_ptr& error);
 
-  std::shared_ptr<const CacheReader> cache_;
-  Sampler sampler_;
-  BatchOptions samples_;
-  LoaderOptions options_;
-  uint64_t seed_;
+  std::shared_ptr<Shared> shared_;
   // Of the caller's thread alone.
   uint64_t next_visit_;
   double waited_ = 0;
   std::vector<SkippedVisit> skipped_;
-  // Shared, under the mutex. Visit v lies in slot v % queue while first_kept_ <= v < + queue.
-  mutable std::mutex mutex_;
-  std::condition_variable slot_free_, slot_ready_;
-  std::vector<Slot> slots_;
-  uint64_t first_kept_;
-  uint64_t next_to_make_;
-  double worked_ = 0;
-  bool stop_ = false;
-  std::vector<std::jthread> threads_;  // last: joined before the rest goes
+  std::list<Worker> workers_;
+  uint64_t workers_made_ = 0;
 };
 
 }  // namespace megafold

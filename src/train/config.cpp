@@ -208,6 +208,13 @@ std::vector<ConfigField> config_fields(TrainConfig& c) {
   number("data.queue", c.data.queue, 1, 4096, "samples ready or in the making, at most", kFree);
   word("data.on_error", c.data.on_error, {"stop", "skip"},
        "a sample that cannot be made ends the run, or is skipped, counted and listed", kFree);
+  number("data.deadline", c.data.deadline, 0, 1e6,
+         "seconds that a sample's making may take before its entry is left out, 0: any time",
+         kFree);
+  word(
+      "data.quarantine", c.data.quarantine, {},
+      "file of the entries left out and from which visit on, read and written; \"\": the run's own",
+      kFree);
   auto& crop = c.batch.crop;
   number("data.crop.tokens", crop.tokens, 1, 100000, "tokens of a sample, at most");
   number("data.crop.atoms", crop.atoms, 0, 10000000, "atoms of a sample, at most; 0: any number");

@@ -32,7 +32,9 @@ struct TrainConfig {
     std::string sampling = "uniform";
     int64_t threads = 2, queue = 8;
     std::string on_error = "stop";
-    EntryFilter filter;  // data.released_by, max_resolution, max_tokens
+    double deadline = 60;    // seconds
+    std::string quarantine;  // empty: quarantine.jsonl in the run's folder
+    EntryFilter filter;      // data.released_by, max_resolution, max_tokens
   } data;
   BatchOptions batch;  // data.crop, data.msa
   std::string model_preset = "initial";

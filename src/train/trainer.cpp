@@ -82,21 +82,26 @@ Sampler make_sampler(const TrainConfig& config, const CacheReader& cache,
                  seed);
 }
 
+constexpr std::string_view kQuarantineFile = "quarantine.jsonl";
+
 LoaderOptions loader_options(const TrainConfig& config, uint64_t first_visit) {
   return {.threads = static_cast<int>(config.data.threads),
           .queue = config.data.queue,
           .pin_memory = config.device == "cuda",
           .skip_broken = config.data.on_error == "skip",
-          .first_visit = first_visit};
+          .first_visit = first_visit,
+          .deadline = config.data.deadline,
+          .quarantine = config.data.quarantine.empty() ? fs::path(config.run) / kQuarantineFile
+                                                       : fs::path(config.data.quarantine)};
 }
 
 /// The run's folder, made or found as the options want it. Returns whether a checkpoint is there
 /// to go on from.
 bool open_folder(const fs::path& folder, const RunOptions& options) {
   const fs::path checkpoint = folder / kCheckpointFile;
-  const std::array<fs::path, 5> parts = {checkpoint, previous_checkpoint(checkpoint),
-                                         folder / "metrics.jsonl", folder / "events",
-                                         folder / "config.yaml"};
+  const std::array<fs::path, 6> parts = {
+      checkpoint,        previous_checkpoint(checkpoint), folder / "metrics.jsonl",
+      folder / "events", folder / "config.yaml",          folder / kQuarantineFile};
   std::error_code error;
   if (options.overwrite)
     for (const fs::path& part : parts) fs::remove_all(part, error);
@@ -333,7 +338,7 @@ class Trainer {
     const double memory = resident_mib();
     for (; told_skips_ < loader_.skipped().size(); ++told_skips_) {
       const SkippedVisit& skip = loader_.skipped()[told_skips_];
-      progress_.say(fmt::format("skipped (data.on_error: skip): {}", skip.reason));
+      progress_.say(fmt::format("skipped: {}", skip.reason));
       metrics_->append({{"event", "skipped"},
                         {"step", r.step},
                         {"visit", skip.visit},
