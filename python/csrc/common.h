@@ -15,9 +15,11 @@
 #endif
 
 #include <array>
+#include <cmath>
 #include <optional>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "kernels/common/types.h"
 
@@ -72,6 +74,24 @@ void launch(const kernels::Implementation<Params>& implementation, const Params&
       torch::stable::new_empty(like, std::vector<int64_t>{implementation.workspace_bytes(params)},
                                torch::headeronly::ScalarType::Byte);
   implementation.launch(params, workspace.data_ptr(), current_stream(like));
+}
+
+/// Calls an operator by name; its results stand in the returned stack, which has a place for each
+/// argument.
+template <class... Arguments>
+std::array<StableIValue, sizeof...(Arguments)> call(const char* name, const char* overload,
+                                                    const Arguments&... arguments) {
+  std::array<StableIValue, sizeof...(Arguments)> stack = {
+      torch::stable::detail::from(arguments)...};
+  TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(name, overload, stack.data(), TORCH_ABI_VERSION));
+  return stack;
+}
+
+/// The first three results of a call.
+template <size_t kArguments>
+std::tuple<Tensor, Tensor, Tensor> three(const std::array<StableIValue, kArguments>& stack) {
+  using torch::stable::detail::to;
+  return {to<Tensor>(stack[0]), to<Tensor>(stack[1]), to<Tensor>(stack[2])};
 }
 
 }  // namespace megafold::python

@@ -106,6 +106,15 @@ bool run(const char* name, const std::vector<kernels::Implementation<Params>>& l
   return true;
 }
 
+/// dout, or a copy where the kernels would rather have one. Not contiguous(): a broadcast of one
+/// element, or a slice of one row, passes for contiguous.
+Tensor gradient_to_read(const Arguments& a, const Tensor& dout) {
+  if (megafold::ops::reads_well(dout, kPlace == kernels::Place::gpu)) return dout;
+  Tensor copy = fresh(a.q, a.q);
+  torch::stable::copy_(copy, dout);
+  return copy;
+}
+
 /// The operator `name` of ops.py, which does the same with torch's own operators.
 template <size_t kArguments>
 void call_fallback(const char* name, std::array<StableIValue, kArguments>& stack) {
@@ -163,7 +172,7 @@ void backward_into(const Arguments& a, const Tensor& dout, const Tensor& out, co
     }
     return;
   }
-  const Tensor read = readable(dout);
+  const Tensor read = gradient_to_read(a, dout);
   if (run(a.backward_name(), kernels::evo_attention_backward(), a,
           [&](int64_t i) { return a.backward(out, lse, read, dq, dk, dv, dbias, dgate, i); })) {
     return;
@@ -196,8 +205,26 @@ Forward forward(const Arguments& a) {
   return {out, lse};
 }
 
+/// What the backward reads beside the arguments must be what the forward made of them.
+void expect_as_q(const Arguments& a, const Tensor& dout, const Tensor& out, const Tensor& lse) {
+  for (const auto& [name, t] : {std::pair{"dout", &dout}, {"out", &out}}) {
+    bool same = t->dim() == 5 && t->scalar_type() == a.q.scalar_type() &&
+                t->get_device_index() == a.q.get_device_index() && t->is_cuda() == a.q.is_cuda();
+    for (int64_t i = 0; same && i < 5; ++i) same = t->size(i) == a.q.size(i);
+    STD_TORCH_CHECK(same, name, " is ", shape_of(*t), ", but q's shape ", shape_of(a.q),
+                    ", dtype and device are needed");
+  }
+  STD_TORCH_CHECK(out.stride(4) == 1 || out.size(4) == 1, "out's last axis must be contiguous");
+  const int64_t queries = a.q.size(0) * a.q.size(1) * a.q.size(2) * a.q.size(3);
+  STD_TORCH_CHECK(lse.is_contiguous() && lse.scalar_type() == ScalarType::Float &&
+                      lse.numel() == queries && lse.is_cuda() == a.q.is_cuda() &&
+                      lse.get_device_index() == a.q.get_device_index(),
+                  "lse must be the forward's: float32, contiguous, ", queries, " numbers");
+}
+
 Backward backward(const Arguments& a, const Tensor& dout, const Tensor& out, const Tensor& lse,
                   bool needs_bias, bool needs_gate) {
+  expect_as_q(a, dout, out, lse);
   const Tensor dq = fresh(a.q, a.q), dk = fresh(a.k, a.q), dv = fresh(a.v, a.q);
   Tensor dbias, dgate;
   if (needs_bias && a.bias.defined()) dbias = fresh(a.bias, a.q);
@@ -244,6 +271,7 @@ void evo_attention_backward_out(Tensor dout, Tensor q, Tensor k, Tensor v, Maybe
                                 Maybe gate, Tensor out, Tensor lse, double scale, Tensor dq,
                                 Tensor dk, Tensor dv, Maybe dbias, Maybe dgate) {
   const Arguments a = arguments(q, k, v, bias, mask, gate, {}, scale, 0, 0);
+  expect_as_q(a, dout, out, lse);
   expect_written("dq", dq, q);
   expect_written("dk", dk, k);
   expect_written("dv", dv, v);

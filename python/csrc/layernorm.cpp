@@ -42,13 +42,19 @@ kernels::LayerNormForward params_of(const Tensor& x, const Tensor& weight, const
   return p;
 }
 
+/// false: no kernel takes the call (fp64 or wide rows on a GPU), counted as "torch".
 template <class Params>
-void run(const char* name, const std::vector<kernels::Implementation<Params>>& list,
+bool run(const char* name, const std::vector<kernels::Implementation<Params>>& list,
          const Params& params, const Tensor& x) {
 #ifdef MEGAFOLD_CUDA
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
 #endif
-  if (x.numel() > 0) launch(kernels::choose(name, list, params), params, x);
+  if (x.numel() == 0) return true;
+  kernels::Reasons refused;
+  const auto* const found = kernels::find_implementation(list, params, refused);
+  kernels::count_dispatch(name, found != nullptr ? found->name : "torch", refused);
+  if (found != nullptr) launch(*found, params, x);
+  return found != nullptr;
 }
 
 /// y as x, mean and rstd [M] in fp32 (fp64 for fp64).
@@ -62,8 +68,8 @@ std::tuple<Tensor, Tensor, Tensor> layer_norm(Tensor x, Tensor weight, Tensor bi
   p.y = y.data_ptr();
   p.mean = mean.data_ptr();
   p.rstd = rstd.data_ptr();
-  run("layer_norm", kernels::layernorm_forward(), p, x);
-  return {y, mean, rstd};
+  if (run("layer_norm", kernels::layernorm_forward(), p, x)) return {y, mean, rstd};
+  return three(call("megafold::layer_norm_by_torch", "", x, weight, bias, eps));
 }
 
 /// dx as x, dweight and dbias as weight.
@@ -96,8 +102,9 @@ std::tuple<Tensor, Tensor, Tensor> layer_norm_backward(Tensor dy, Tensor x, Tens
   p.dy_row = p.dx_row = p.forward.channels;
   p.dgamma = dweight.data_ptr();
   p.dbeta = dbias.data_ptr();
-  run("layer_norm backward", kernels::layernorm_backward(), p, x);
-  return {dx, dweight, dbias};
+  if (run("layer_norm backward", kernels::layernorm_backward(), p, x)) return {dx, dweight, dbias};
+  return three(
+      call("megafold::layer_norm_by_torch_backward", "", dy, x, weight, bias, mean, rstd));
 }
 
 }  // namespace

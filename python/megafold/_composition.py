@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The megafold authors
 # SPDX-License-Identifier: Apache-2.0
-"""EvoAttention by torch's own operators, forward and backward, with a tensor of size [queries,
-keys]: what runs where no kernel takes a call. fp32 inside, fp64 for fp64; needs no autograd, since
-it runs below it.
+"""EvoAttention and LayerNorm by torch's own operators, forward and backward: what runs where no
+kernel takes a call. The attention holds a tensor of size [queries, keys], and is fp32 inside, fp64
+for fp64. Needs no autograd, since it runs below it.
 """
 
 from __future__ import annotations
@@ -125,3 +125,23 @@ def backward(
         dq, dk, dv = w.join(dq, batch), w.scatter(dk, batch), w.scatter(dv, batch)
     dq, dk, dv = (t.to(dtype).contiguous() for t in (dq, dk, dv))
     return dq, dk, dv, dbias, dgate
+
+
+def layer_norm(x, weight, bias, eps):
+    """y as x; mean and rstd of each row."""
+    wide = torch.promote_types(x.dtype, weight.dtype)  # torch takes one dtype for all three
+    y, mean, rstd = torch.native_layer_norm(
+        x.to(wide), x.shape[-1:], weight.to(wide), bias.to(wide), eps
+    )
+    statistics = torch.promote_types(x.dtype, torch.float32)
+    return y.to(x.dtype), mean.flatten().to(statistics), rstd.flatten().to(statistics)
+
+
+def layer_norm_backward(dy, x, weight, bias, mean, rstd):
+    wide = torch.promote_types(x.dtype, weight.dtype)
+    statistics = (*x.shape[:-1], 1)
+    found = torch.ops.aten.native_layer_norm_backward(
+        dy.to(wide), x.to(wide), x.shape[-1:], mean.view(statistics), rstd.view(statistics),
+        weight.to(wide), bias.to(wide), [True, True, True],
+    )  # fmt: skip
+    return tuple(t.to(like.dtype) for t, like in zip(found, (x, weight, bias)))

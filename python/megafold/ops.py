@@ -269,7 +269,7 @@ for _name in ("evo_attention_backward", "atom_attention_backward"):
 
 # ---- where no kernel takes a call -------------------------------------------------------------
 
-# The compiled operators call these two when every kernel refused.
+# The compiled operators call these when every kernel refused.
 _fallback = torch.library.Library("megafold", "FRAGMENT")
 _fallback.define(
     "attention_by_torch(Tensor q, Tensor k, Tensor v, Tensor? bias, Tensor? mask, Tensor? gate, "
@@ -281,9 +281,19 @@ _fallback.define(
     "int window_keys, bool needs_bias, bool needs_gate) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor)"
 )
+_fallback.define(
+    "layer_norm_by_torch(Tensor x, Tensor weight, Tensor bias, float eps) "
+    "-> (Tensor, Tensor, Tensor)"
+)
+_fallback.define(
+    "layer_norm_by_torch_backward(Tensor dy, Tensor x, Tensor weight, Tensor bias, Tensor mean, "
+    "Tensor rstd) -> (Tensor, Tensor, Tensor)"
+)
 for _key in ("CPU", "CUDA"):
     _fallback.impl("attention_by_torch", _composition.forward, _key)
     _fallback.impl("attention_by_torch_backward", _composition.backward, _key)
+    _fallback.impl("layer_norm_by_torch", _composition.layer_norm, _key)
+    _fallback.impl("layer_norm_by_torch_backward", _composition.layer_norm_backward, _key)
 
 if not _libraries.has_cuda():
     # CUDA tensors work in an installation without GPU kernels too, slowly, and are counted.
@@ -314,6 +324,32 @@ if not _libraries.has_cuda():
             dout, q, k, v, bias, mask, gate, first_key, scale, queries, keys, needs_bias, needs_gate
         )
 
+    def _evo_by_torch_out(q, k, v, bias, mask, gate, scale, out, lse):
+        for to, found in zip((out, lse), _evo_by_torch(q, k, v, bias, mask, gate, scale)):
+            to.copy_(found)
+
+    def _evo_by_torch_backward_out(
+        dout, q, k, v, bias, mask, gate, out, lse, scale, dq, dk, dv, dbias, dgate
+    ):
+        found = _evo_by_torch_backward(
+            dout, q, k, v, bias, mask, gate, out, lse, scale, dbias is not None, dgate is not None
+        )
+        for to, gradient in zip((dq, dk, dv, dbias, dgate), found):
+            if to is not None:
+                to.copy_(gradient)
+
+    def _norm_by_torch(x, weight, bias, eps):
+        _libraries.count_by_torch("layer_norm", _REASON)
+        return _composition.layer_norm(x, weight, bias, eps)
+
+    def _norm_by_torch_backward(dy, x, weight, bias, mean, rstd, _eps):
+        _libraries.count_by_torch("layer_norm backward", _REASON)
+        return _composition.layer_norm_backward(dy, x, weight, bias, mean, rstd)
+
+    _fallback.impl("layer_norm", _norm_by_torch, "CUDA")
+    _fallback.impl("layer_norm_backward", _norm_by_torch_backward, "CUDA")
+    _fallback.impl("evo_attention_out", _evo_by_torch_out, "CUDA")
+    _fallback.impl("evo_attention_backward_out", _evo_by_torch_backward_out, "CUDA")
     _fallback.impl("evo_attention", _evo_by_torch, "CUDA")
     _fallback.impl("evo_attention_backward", _evo_by_torch_backward, "CUDA")
     _fallback.impl("atom_attention", _atom_by_torch, "CUDA")

@@ -39,8 +39,8 @@ struct AtomWindows {
   int64_t queries = 32;
   int64_t keys = 128;
   /// int32 [W]: the first key of each window, never decreasing, on q's device. Undefined: the
-  /// windows' centres coincide, first = w * queries + (queries - keys) / 2, and keys before the
-  /// first or after the last atom are masked. OpenFold 3 shifts its windows inside instead.
+  /// windows' centres coincide, first = w * queries + (queries - keys) / 2, rounded down, and keys
+  /// before the first or after the last atom are masked. OpenFold 3 shifts its windows inside.
   at::Tensor first_key;
 };
 

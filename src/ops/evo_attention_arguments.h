@@ -9,6 +9,27 @@
 
 namespace megafold::ops {
 
+/// The first key of window 0: the centres of queries and keys coincide, or with an odd difference
+/// lie half an atom apart (rounded down, as Python's // does).
+constexpr int64_t first_key_of(int64_t window_queries, int64_t window_keys) {
+  return (window_queries - window_keys) >> 1;
+}
+
+/// Whether the backward should read a gradient as it stands. Autograd gives broadcast and sliced
+/// ones (of a sum, of a concatenation); the fastest GPU kernels take neither, and a copy costs less
+/// than the next best kernel.
+template <class Tensor>
+bool reads_well(const Tensor& t, bool on_gpu) {
+  const int64_t last = t.dim() - 1;
+  if (t.stride(last) != 1 && t.size(last) > 1) return false;
+  if (!on_gpu) return true;
+  for (int64_t i = 0; i < last; ++i) {
+    const int64_t bytes = t.stride(i) * static_cast<int64_t>(t.element_size());
+    if (t.size(i) > 1 && (bytes <= 0 || bytes % 16 != 0)) return false;
+  }
+  return reinterpret_cast<uintptr_t>(t.data_ptr()) % 16 == 0;
+}
+
 /// The tensors of one call, checked; undefined ones are left out. Every token tensor's D is
 /// contiguous. In windows q, gate and out hold whole windows of queries.
 template <class Tensor>
@@ -77,7 +98,7 @@ struct EvoAttentionArguments {
     if (windows()) {
       p.key_total = k.size(2);
       p.key_step = window_queries;
-      p.key_offset = (window_queries - window_keys) / 2;
+      p.key_offset = first_key_of(window_queries, window_keys);
       if (first_key.defined()) p.key_first = static_cast<const int32_t*>(first_key.data_ptr());
     }
     if (lse.defined()) {

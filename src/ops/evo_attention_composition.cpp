@@ -6,6 +6,8 @@
 
 #include <limits>
 
+#include "ops/evo_attention_arguments.h"
+
 namespace megafold::ops {
 
 at::Tensor evo_attention_composition(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -43,7 +45,7 @@ at::Tensor atom_attention_composition(const at::Tensor& q, const at::Tensor& k, 
   const at::Tensor first =
       windows.first_key.defined()
           ? windows.first_key.to(at::kLong)
-          : at::arange(count, integers) * windows.queries + (windows.queries - windows.keys) / 2;
+          : at::arange(count, integers) * windows.queries + first_key_of(windows.queries, windows.keys);
   const auto index = first.unsqueeze(1) + at::arange(windows.keys, integers);
   const int64_t key_atoms = k.size(2);
   const auto inside = index.ge(0).logical_and(index.lt(key_atoms));  // [W, keys]
