@@ -103,8 +103,7 @@ std::tuple<Tensor, Tensor, Tensor> layer_norm_backward(Tensor dy, Tensor x, Tens
   p.dgamma = dweight.data_ptr();
   p.dbeta = dbias.data_ptr();
   if (run("layer_norm backward", kernels::layernorm_backward(), p, x)) return {dx, dweight, dbias};
-  return three(
-      call("megafold::layer_norm_by_torch_backward", "", dy, x, weight, bias, mean, rstd));
+  return three(call("megafold::layer_norm_by_torch_backward", "", dy, x, weight, bias, mean, rstd));
 }
 
 }  // namespace

@@ -49,8 +49,8 @@ struct Options {
 struct Steps {
   int64_t batch, n, channels, heads, width, pairs;  // pairs: of all batches
   bool ending, swap_bias;
-  Tensor mean, rstd, x;                 // x [pairs, C]
-  Tensor q, k, v, gate, bias;           // as the attention reads them
+  Tensor mean, rstd, x;        // x [pairs, C]
+  Tensor q, k, v, gate, bias;  // as the attention reads them
   Maybe mask;
   double scale;
   Tensor flat, attended, lse;  // attended [B, rows, queries, H, D]: `flat` in z's layout
@@ -110,8 +110,7 @@ Tensor forward(Tensor z, Tensor norm_weight, Tensor norm_bias, Tensor projection
                bool residual, double eps) {
   const Steps s(z, {norm_weight, norm_bias, projection, bias, out}, mask,
                 {heads, ending, transposed_bias, residual, eps});
-  Tensor update =
-      viewed(product(s.flat_rows(), transposed(out)), {s.batch, s.n, s.n, s.channels});
+  Tensor update = viewed(product(s.flat_rows(), transposed(out)), {s.batch, s.n, s.n, s.channels});
   if (keep) update = times(update, *keep);
   return residual ? sum_of(z, update) : update;
 }
@@ -123,8 +122,7 @@ Gradients backward(Tensor dy, Tensor z, Tensor norm_weight, Tensor norm_bias, Te
                    bool transposed_bias, bool residual, double eps) {
   const Steps s(z, {norm_weight, norm_bias, projection, bias, out}, mask,
                 {heads, ending, transposed_bias, residual, eps});
-  const Tensor rows =
-      viewed(as_type(keep ? times(dy, *keep) : dy, out), {s.pairs, s.channels});
+  const Tensor rows = viewed(as_type(keep ? times(dy, *keep) : dy, out), {s.pairs, s.channels});
   const Tensor dout = product(transposed(rows), s.flat_rows());
   const Tensor dflat = viewed(product(rows, out), {s.batch, s.n, s.n, heads, s.width});
 
@@ -137,8 +135,8 @@ Gradients backward(Tensor dy, Tensor z, Tensor norm_weight, Tensor norm_bias, Te
     return stable::narrow(columns_of, 1, first, count);
   };
   const auto slot = [&](int64_t i) {
-    return s.rows_of(viewed(part(i * heads * s.width, heads * s.width),
-                            {s.batch, s.n, s.n, heads, s.width}));
+    return s.rows_of(
+        viewed(part(i * heads * s.width, heads * s.width), {s.batch, s.n, s.n, heads, s.width}));
   };
   const Tensor dbias_rows = stable::new_empty(s.bias, {s.batch, heads, s.n, s.n});
   call("megafold::evo_attention_backward_out", "", s.rows_of(dflat), s.q, s.k, s.v, Maybe(s.bias),

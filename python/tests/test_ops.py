@@ -12,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 megafold = pytest.importorskip("megafold")
 from megafold import _composition, ops  # noqa: E402
+from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 
@@ -237,6 +238,29 @@ def test_no_graph_break_under_compile(device):
         assert torch.equal(got, want)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_one_compilation_serves_all_lengths(device):
+    compiled = torch.compile(
+        lambda **a: ops.evo_attention(**a).square().sum(), fullgraph=True, backend="aot_eager",
+        dynamic=True,
+    )  # fmt: skip
+    dout = torch.ones((), device=device)
+    for n in (5, 9, 13):
+        args = example(device, torch.float32, 2, 3, n, n + 2)
+        want = gradients(lambda **a: ops.evo_attention(**a).square().sum(), args, dout)
+        for got, known in zip(gradients(compiled, args, dout), want):
+            assert torch.equal(got, known)
+    windowed = torch.compile(
+        lambda **a: ops.atom_attention(**a).square().sum(), fullgraph=True, backend="aot_eager",
+        dynamic=True,
+    )  # fmt: skip
+    for atoms in (44, 70):
+        args = windows(device, torch.float32, atoms)
+        want = gradients(lambda **a: ops.atom_attention(**a).square().sum(), args, dout)
+        for got, known in zip(gradients(windowed, args, dout), want):
+            assert torch.equal(got, known)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_in_a_cuda_graph():
     args = {k: t.detach() for k, t in example("cuda", torch.bfloat16, 1, 8, 64, 64, 4, 32).items()}
@@ -314,16 +338,128 @@ def test_any_strides():
     assert error(ops.evo_attention(q, k, v), plain(q, k, v)) < 1e-14
 
 
-def test_empty():
-    for shape in ((0, 2, 3, 1, 8), (1, 0, 3, 1, 8), (1, 2, 0, 1, 8)):
-        q = torch.randn(shape, requires_grad=True)
-        k = torch.randn(shape[0], shape[1], 4, 1, 8, requires_grad=True)
-        out = ops.evo_attention(q, k, k)
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_empty(device, dtype):
+    def leaf(*shape):
+        return torch.randn(shape, device=device, dtype=dtype, requires_grad=True)
+
+    for shape in ((0, 2, 3, 1, 32), (1, 0, 3, 1, 32), (1, 2, 0, 1, 32), (1, 2, 3, 0, 32)):
+        q, k = leaf(*shape), leaf(shape[0], shape[1], 4, shape[3], 32)
+        bias = leaf(shape[0], shape[3], shape[2], 4)
+        out = ops.evo_attention(q, k, k, bias, gate=q)
         assert out.shape == shape
         out.sum().backward()
         assert k.grad.shape == k.shape and (k.grad == 0).all()
-    q = torch.randn(1, 2, 3, 1, 8)
-    assert (ops.evo_attention(q, q[:, :, :0], q[:, :, :0]) == 0).all()
+        assert bias.grad.shape == bias.shape and (bias.grad == 0).all()
+        if shape[2] == 0:
+            atoms = ops.atom_attention(q, q, q, leaf(shape[0], 0, shape[3], 32, 128))
+            assert atoms.shape == shape
+    # Queries without any key: 0, and zero gradients.
+    q, none, bias = leaf(1, 2, 3, 1, 32), leaf(1, 2, 0, 1, 32), leaf(1, 1, 3, 0)
+    out = ops.evo_attention(q, none, none, bias, gate=q)
+    assert (out == 0).all()
+    out.sum().backward()
+    assert (q.grad == 0).all() and none.grad.shape == none.shape and bias.grad.shape == bias.shape
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("b,r", [(1, 66000), (66000, 1), (33001, 2)])
+def test_more_rows_than_a_grid_has_blocks_along_an_axis(device, b, r):
+    d = 16 if device == "cpu" else 32
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    args = example(device, dtype, b, r, 2, 3, 1, d)
+    args["bias"] = args["bias"].detach()[:1].expand(b, -1, -1, -1)
+    dout = torch.randn_like(args["q"])
+    wide = {k: t.detach().double() if t.is_floating_point() else t for k, t in args.items()}
+    got, want = gradients(ops.evo_attention, args, dout), gradients(plain, wide, dout.double())
+    for ours, exact in zip(got, want):
+        assert error(ours, exact) < (1e-6 if device == "cpu" else 0.02)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_more_than_2_to_the_31_elements(dtype):
+    """Rows 0, the middle and the last of 4,352 alone give what they give among the others."""
+    n, h, d = 4352, 4, 32
+    make = torch.Generator("cuda").manual_seed(0)
+    x = torch.randn(1, n, n, h, d, generator=make, device="cuda", dtype=dtype)
+    assert x.numel() > 2**31
+    bias = torch.randn(1, h, n, n, generator=make, device="cuda")
+    out, lse = torch.ops.megafold.evo_attention(x, x, x, bias, None, None, 0.2)
+    grads = torch.ops.megafold.evo_attention_backward(
+        x, x, x, x, bias, None, None, out, lse, 0.2, True, False
+    )
+    for row in (0, n // 2, n - 1):
+        one = x[:, row : row + 1]
+        alone, lse_alone = torch.ops.megafold.evo_attention(one, one, one, bias, None, None, 0.2)
+        # Another kernel, so another rounding of each: seen 2.4e-3 (bf16).
+        assert error(out[:, row : row + 1], alone) < 5e-3
+        assert error(lse[:, row : row + 1], lse_alone) < 1e-4
+        one_grads = torch.ops.megafold.evo_attention_backward(
+            one, one, one, one, bias, None, None, alone, lse_alone, 0.2, False, False
+        )
+        for whole, part in zip(grads[:3], one_grads[:3]):
+            assert error(whole[:, row : row + 1], part) < 1e-2
+    assert not grads[3].isnan().any()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_broadcast_gradients_and_arguments(device):
+    """What autograd hands over after sum() and mean(): tensors of one element, all strides 0."""
+    dtype = torch.float64 if device == "cpu" else torch.float32
+    args = example(device, dtype, 2, 3, 9, 9, 2, 32)
+    wide = {k: t.detach().double() if t.is_floating_point() else t for k, t in args.items()}
+    for dout in (
+        torch.ones((), device=device, dtype=dtype).expand(args["q"].shape),
+        torch.randn(2, 3, 1, 2, 32, device=device, dtype=dtype).expand(args["q"].shape),
+        torch.randn(2, 3, 9, 2, 33, device=device, dtype=dtype)[..., 1:],
+    ):
+        got = gradients(ops.evo_attention, args, dout)
+        for ours, exact in zip(got, gradients(plain, wide, dout.double())):
+            assert error(ours, exact) < (1e-13 if device == "cpu" else 5e-3)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_only_some_arguments_want_gradients(device):
+    args = {k: t.detach() for k, t in example(device, torch.float32).items()}
+    for name in ("q", "k", "v", "bias", "gate"):
+        leaf = args[name].clone().requires_grad_()
+        out = ops.evo_attention(**{**args, name: leaf})
+        out.sum().backward()
+        assert leaf.grad.shape == leaf.shape and not leaf.grad.isnan().any()
+    with torch.inference_mode():
+        assert not ops.evo_attention(**args).requires_grad
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_under_checkpointing_and_autocast(device):
+    args = example(device, torch.float32)
+    mask = args.pop("mask")
+    names, leaves = list(args), list(args.values())
+
+    def step(*tensors):
+        return ops.evo_attention(**dict(zip(names, tensors)), mask=mask)
+
+    want = torch.autograd.grad(step(*leaves).square().sum(), leaves)
+    again = checkpoint(step, *leaves, use_reentrant=False)
+    for a, b in zip(torch.autograd.grad(again.square().sum(), leaves), want):
+        assert torch.equal(a, b)
+    with torch.autocast(device, torch.bfloat16):  # an operator of its arguments' dtype
+        assert step(*leaves).dtype == torch.float32
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_windows_of_odd_difference_begin_alike_everywhere(device):
+    q = torch.randn(1, 1, 11, 1, 16, device=device)
+    for window in ((4, 7), (5, 8), (4, 2), (3, 1)):
+        count = -(-11 // window[0])
+        first = torch.arange(count, device=device) * window[0] + (window[0] - window[1]) // 2
+        by_default = ops.atom_attention(q, q, q, window=window)
+        assert torch.equal(by_default, ops.atom_attention(q, q, q, window=window, first_key=first))
+        padded = torch.nn.functional.pad(q, (0, 0, 0, 0, 0, count * window[0] - 11))
+        by_torch = _composition.forward(padded, q, q, None, None, None, None, 0.25, *window)[0]
+        assert error(by_default, by_torch[:, :, :11]) < (1e-6 if device == "cpu" else 5e-3)
 
 
 def test_bad_input_says_what_was_met():

@@ -77,9 +77,8 @@ void evo_attention_backward_into(Arguments a, bool by_kernel, const at::Tensor& 
     return;
   }
   // Not contiguous(): a broadcast of one element, or a slice of one row, passes for contiguous.
-  const at::Tensor read = reads_well(dout, dout.is_cuda())
-                              ? dout
-                              : dout.clone(at::MemoryFormat::Contiguous);
+  const at::Tensor read =
+      reads_well(dout, dout.is_cuda()) ? dout : dout.clone(at::MemoryFormat::Contiguous);
   if (by_kernel && run(a.backward_name(), kernels::evo_attention_backward(), a, [&](int64_t i) {
         return a.backward(out, lse, read, dq, dk, dv, dbias, dgate, i);
       })) {

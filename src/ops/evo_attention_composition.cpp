@@ -42,10 +42,10 @@ at::Tensor atom_attention_composition(const at::Tensor& q, const at::Tensor& k, 
   const int64_t batch = q.size(0), rows = q.size(1), atoms = q.size(2), heads = q.size(3);
   const int64_t head_dim = q.size(4), count = (atoms + windows.queries - 1) / windows.queries;
   const auto integers = q.options().dtype(at::kLong);
-  const at::Tensor first =
-      windows.first_key.defined()
-          ? windows.first_key.to(at::kLong)
-          : at::arange(count, integers) * windows.queries + first_key_of(windows.queries, windows.keys);
+  const at::Tensor first = windows.first_key.defined()
+                               ? windows.first_key.to(at::kLong)
+                               : at::arange(count, integers) * windows.queries +
+                                     first_key_of(windows.queries, windows.keys);
   const auto index = first.unsqueeze(1) + at::arange(windows.keys, integers);
   const int64_t key_atoms = k.size(2);
   const auto inside = index.ge(0).logical_and(index.lt(key_atoms));  // [W, keys]
