@@ -4,14 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
+#include "base/nan.h"
 #include "model/token_frames.h"
 
 namespace megafold {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kMaxError = 32;          // Angstrom, the end of the error bins
 constexpr double kContact = 8;            // Angstrom
 constexpr double kFirst = 2, kLast = 22;  // Angstrom, the distogram's range

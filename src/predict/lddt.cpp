@@ -5,14 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 
 #include "base/errors.h"
+#include "base/nan.h"
 
 namespace megafold {
 namespace {
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // Resolved atoms, sorted by the cell that holds them. A cell is at least as wide as the radius, so
 // every partner of an atom lies in the 27 cells around its own.

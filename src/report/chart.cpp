@@ -7,14 +7,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
+#include "base/nan.h"
 #include "report/html.h"
 
 namespace megafold {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 // The SVG's own units; the page stretches them to its width (preserveAspectRatio="none").
 constexpr double kWidth = 1000, kHeight = 300;
 constexpr size_t kMostPoints = 500;  // more than a screen shows; keeps a long run's page small

@@ -4,18 +4,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <set>
 #include <string_view>
 
 #include "base/errors.h"
+#include "base/nan.h"
 #include "base/publish.h"
 
 namespace megafold {
 namespace {
 
 using nlohmann::json;
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // JSON has no NaN: the trainer writes null.
 double number(const json& value) {

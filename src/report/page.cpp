@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <set>
 
+#include "base/nan.h"
 #include "report/assets.h"
 #include "report/chart.h"
 #include "report/confidence_section.h"
@@ -19,7 +19,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 // What the demonstration is held to; another run sees the same marks as a measure.
 constexpr double kGoalLddt = 0.6, kGoalOverTrivial = 0.35;
 

@@ -4,9 +4,9 @@
 
 #include <cmath>
 #include <filesystem>
-#include <limits>
 
 #include "base/errors.h"
+#include "base/nan.h"
 #include "base/publish.h"
 #include "predict/record_fixture.h"
 #include "report/chart.h"
@@ -20,7 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 class Report : public ::testing::Test {
  protected:
