@@ -2,7 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program as a whole: help, versions, exit codes."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_version_names_both_libraries(megafold):
@@ -34,3 +40,11 @@ def test_every_command_has_help_with_examples(megafold):
         done = megafold(name, "--help")
         assert done.returncode == 0, name
         assert name == "version" or "xample" in done.stdout, f"{name} --help has no example"
+
+
+def test_the_page_of_the_configuration_is_current(megafold):
+    command = [sys.executable, ROOT / "tools/config_page.py", "--check"]
+    done = subprocess.run(
+        command, env={"MEGAFOLD": str(megafold.program)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
