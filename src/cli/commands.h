@@ -19,6 +19,7 @@ void add_report_command(CLI::App& app);   // draw a run's report.html again
 void add_convert_command(CLI::App& app);  // a peer's weights to ours, and back
 void add_parity_command(CLI::App& app);   // compare modules with golden vectors
 void add_doctor_command(CLI::App& app);   // what this machine has and lacks
+void add_bench_command(CLI::App& app);    // time parts of the model
 void add_version_command(CLI::App& app);
 
 /// Thrown by a command that has finished its work but must end with another code than 0

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // megafold convert: a peer's state dict to a checkpoint of ours, and back.
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <map>
 #include <memory>
@@ -37,10 +37,31 @@ std::map<std::string, at::Tensor> read_state(const fs::path& path) {
   return state;
 }
 
+// OpenFold 3's sampler holds the diffusion module a second time, so its state dict names those
+// tensors twice; and it has a version of its own beside the weights.
+constexpr std::string_view kSecond = "sample_diffusion.diffusion_module.",
+                           kFirst = "diffusion_module.";
+constexpr const char* kVersion = "version_tensor";
+
+/// Takes the second names out; BadInput where the two differ.
+void drop_second_names(std::map<std::string, at::Tensor>& state) {
+  state.erase(kVersion);
+  std::erase_if(state, [&](const auto& entry) {
+    const auto& [name, tensor] = entry;
+    if (!name.starts_with(kSecond)) return false;
+    const auto first = state.find(std::string(kFirst) + name.substr(kSecond.size()));
+    if (first == state.end() || !first->second.equal(tensor))
+      fail<BadInput>("'{}' is not what '{}{}' holds", name, kFirst, name.substr(kSecond.size()));
+    return true;
+  });
+}
+
 ModelConfig model_config(const ConvertArguments& arguments) {
   ModelConfig model;
   if (arguments.config.empty()) {
-    model = ModelConfig::preset(arguments.preset);
+    const bool peer = arguments.from != "megafold";
+    model = ModelConfig::preset(arguments.preset,
+                                peer ? parse_dialect(arguments.from) : Dialect::protenix);
   } else {
     model = read_config(arguments.config, arguments.set).model;
   }
@@ -50,11 +71,13 @@ ModelConfig model_config(const ConvertArguments& arguments) {
 
 void from_peer(const ConvertArguments& arguments) {
   const ModelConfig config = model_config(arguments);
-  const std::map<std::string, at::Tensor> state = read_state(arguments.in);
-  std::vector<std::string> known;
-  for (const auto& [name, tensor] : state) known.push_back(name);
+  std::map<std::string, at::Tensor> state = read_state(arguments.in);
+  const size_t tensors = state.size();
   Model model(config, /*seed=*/0);
   try {
+    if (config.dialect == Dialect::openfold3) drop_second_names(state);
+    std::vector<std::string> known;
+    for (const auto& [name, tensor] : state) known.push_back(name);
     import_peer(
         config.dialect, model.parameters(),
         [&](const std::string& name) {
@@ -68,7 +91,7 @@ void from_peer(const ConvertArguments& arguments) {
   }
   save_weights(arguments.out, config, model.parameters(), fmt::format("from {}", arguments.in));
   fmt::print("{}: {} tensors of {} became {} of ours, {} parameters; wrote {}\n", arguments.in,
-             state.size(), arguments.from, model.parameters().entries().size(),
+             tensors, arguments.from, model.parameters().entries().size(),
              model.parameters().count(), arguments.out);
 }
 
@@ -84,6 +107,14 @@ void to_peer(const ConvertArguments& arguments) {
   for (const Parameters::Entry& entry : model.parameters().entries())
     for (auto& [name, part] : split_for_peer(dialect, entry.name, entry.tensor.detach()))
       tensors.emplace_back(name, part);
+  if (dialect == Dialect::openfold3) {
+    const size_t once = tensors.size();
+    for (size_t i = 0; i < once; ++i)
+      if (tensors[i].first.starts_with(kFirst))
+        tensors.emplace_back(std::string(kSecond) + tensors[i].first.substr(kFirst.size()),
+                             tensors[i].second);
+    tensors.emplace_back(kVersion, at::tensor({2.0F, 0.0F, 0.0F}));  // of 0.5.0
+  }
   write_safetensors(arguments.out, tensors, {{"format", "pt"}});
   fmt::print("{}: wrote {} tensors as {} names them to {}\n", arguments.in, tensors.size(),
              arguments.to, arguments.out);
@@ -104,7 +135,10 @@ void add_convert_command(CLI::App& app) {
   command->add_option("--to", arguments->to, "Whose names to write")
       ->check(CLI::IsMember({"protenix", "openfold3", "megafold"}))
       ->capture_default_str();
-  command->add_option("--preset", arguments->preset, "Sizes of the model: initial, demo, tiny")
+  command
+      ->add_option(
+          "--preset", arguments->preset,
+          "Sizes of the model: " + fmt::format("{}", fmt::join(ModelConfig::presets(), ", ")))
       ->capture_default_str();
   command->add_option("--config", arguments->config, "YAML whose `model` section has the sizes");
   command->add_option("--set", arguments->set, "key=value over --config");

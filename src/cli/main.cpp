@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
   cli::add_doctor_command(app);
   cli::add_convert_command(app);
   cli::add_parity_command(app);
+  cli::add_bench_command(app);
   cli::add_version_command(app);
   try {
     app.parse(argc, argv);

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/parity_cases.h"
 
+#include <algorithm>
+
 #include "base/errors.h"
 #include "checkpoint/import_peer.h"
 #include "loss/bond_loss.h"
@@ -14,7 +16,6 @@
 #include "model/diffusion_module.h"
 #include "model/distogram_head.h"
 #include "model/input_embedder.h"
-#include "model/model.h"
 #include "model/msa_module.h"
 #include "model/pairformer.h"
 #include "model/sampler.h"
@@ -32,14 +33,6 @@ PairSizes pair_sizes(const ParityCase& c, int64_t c_z) {
           width,
           c.size("num_intermediate_factor", 4),
           0};
-}
-
-int64_t tokens_of(ParityCase& c) {
-  return c.in("atom_to_token_idx").max().item<int64_t>() + 1;
-}
-
-at::Tensor mask_of(ParityCase& c, const char* name) {
-  return c.in(name).gt(0);
 }
 
 at::Tensor indices_of(const at::Tensor& mask) {
@@ -147,37 +140,6 @@ AtomSizes atom_sizes(const ParityCase& c, int64_t blocks, int64_t heads) {
   return {c.size("c_atom"), c.size("c_atompair"), c.size("c_token"), blocks, heads};
 }
 
-void atom_encoder(ParityCase& c) {
-  const Scope scope = c.scope("atom_encoder", "atom_attention_encoder");
-  const AtomSizes sizes = atom_sizes(c, c.size("n_blocks"), c.size("n_heads"));
-  const bool coordinates = c.flag("has_coords");
-  const AtomAttentionEncoder module =
-      coordinates ? AtomAttentionEncoder(scope, c.conventions, sizes, c.size("c_s"), c.size("c_z"))
-                  : AtomAttentionEncoder(scope, c.conventions, sizes);
-  c.load();
-  const AtomFeatures atoms = parity_atoms(c, tokens_of(c));
-  const at::Tensor none;
-  const AtomConditioning condition =
-      module.condition(atoms, coordinates ? c.in("s") : none, coordinates ? c.in("z") : none);
-  const auto [a, q] = module(atoms, condition, coordinates ? c.in("r_l") : none);
-  const at::Tensor p = condition.p.slice(0, 0, 1).slice(1, 0, 8);
-  c.outputs["a"] = coordinates ? a : a.squeeze(0);
-  c.outputs["q"] = coordinates ? q : q.squeeze(0);
-  c.outputs["c"] = coordinates ? condition.c : condition.c.squeeze(0);
-  c.outputs["p"] = coordinates ? p.unsqueeze(0) : p;
-}
-
-void atom_decoder(ParityCase& c) {
-  const AtomAttentionDecoder module(c.scope("atom_decoder", "atom_attention_decoder"),
-                                    c.conventions,
-                                    atom_sizes(c, c.size("n_blocks"), c.size("n_heads")));
-  c.load();
-  AtomFeatures atoms;
-  atoms.token = c.in("atom_to_token_idx");
-  c.outputs["r"] = module(atoms, c.in("a"), c.in("q_skip"), c.in("c_skip"),
-                          module.transformer.pair_biases(c.in("p_skip").squeeze(0)));
-}
-
 void input_feature_embedder(ParityCase& c) {
   const InputEmbedder module(c.scope("input_embedder", "input_embedder"), c.conventions,
                              atom_sizes(c, 3, 4));
@@ -241,37 +203,42 @@ void confidence_head(ParityCase& c) {
   c.outputs["pde"] = at::stack(all[2]), c.outputs["resolved"] = at::stack(all[3]);
 }
 
-/// The whole of Algorithm 1 (tests/parity/protenix_model.py).
-void whole_model(ParityCase& c) {
-  ModelConfig config;
-  config.confidence_blocks = config.template_blocks = 0;  // where the case does not name them
-  visit_model_config(config, [&](const char* key, auto& value, double, double, const char*) {
-    value = c.size(key, static_cast<int64_t>(value));
-  });
-  config.dialect = c.conventions.dialect;
-  config.pair_dropout = config.msa_dropout = 0;
-  const Model model(config, /*seed=*/0);
-  for (const Parameters::Entry& entry : model.parameters().entries())
-    c.parameters.add(entry.name, entry.tensor, entry.trainable);
-  c.load();
+}  // namespace
 
-  Batch batch;
-  batch.id = "golden";
-  batch.for_each([&](const std::string& name, at::Tensor& tensor) {
-    if (c.has(name)) tensor = c.in(name);
-  });
-  batch.token_mask = at::ones_like(batch.deletion_mean);
-  batch.atom_mask = at::ones_like(batch.ref_mask);
-  batch.msa_mask = at::ones_like(batch.deletion);
-  const Denoised out = model.denoise(batch, c.in("x_noisy"), c.in("t_hat"), c.size("cycles"));
-  c.outputs["s_inputs"] = out.trunk.s_inputs;
-  c.outputs["s"] = out.trunk.s;
-  c.outputs["z"] = out.trunk.z;
-  c.outputs["distogram"] = out.distogram_logits;
-  c.outputs["x_denoised"] = out.x_denoised;
+at::Tensor mask_of(ParityCase& c, const char* name) {
+  return c.in(name).gt(0);
 }
 
-}  // namespace
+int64_t tokens_of(ParityCase& c) {
+  return c.in("atom_to_token_idx").max().item<int64_t>() + 1;
+}
+
+void run_atom_encoder(ParityCase& c, const char* theirs, const AtomSizes& sizes, bool coordinates) {
+  const Scope scope = c.scope("atom_encoder", theirs);
+  const AtomAttentionEncoder module =
+      coordinates ? AtomAttentionEncoder(scope, c.conventions, sizes, c.size("c_s"), c.size("c_z"))
+                  : AtomAttentionEncoder(scope, c.conventions, sizes);
+  c.load();
+  const AtomFeatures atoms = parity_atoms(c, tokens_of(c));
+  const at::Tensor none;
+  const AtomConditioning condition =
+      module.condition(atoms, coordinates ? c.in("s") : none, coordinates ? c.in("z") : none);
+  const auto [a, q] = module(atoms, condition, coordinates ? c.in("r_l") : none);
+  const at::Tensor p = condition.p.slice(0, 0, 1).slice(1, 0, 8);
+  c.outputs["a"] = coordinates ? a : a.squeeze(0);
+  c.outputs["q"] = coordinates ? q : q.squeeze(0);
+  c.outputs["c"] = coordinates ? condition.c : condition.c.squeeze(0);
+  c.outputs["p"] = coordinates ? p.unsqueeze(0) : p;
+}
+
+void run_atom_decoder(ParityCase& c, const char* theirs, const AtomSizes& sizes) {
+  const AtomAttentionDecoder module(c.scope("atom_decoder", theirs), c.conventions, sizes);
+  c.load();
+  AtomFeatures atoms;
+  atoms.token = c.in("atom_to_token_idx");
+  c.outputs["r"] = module(atoms, c.in("a"), c.in("q_skip"), c.in("c_skip"),
+                          module.transformer.pair_biases(c.in("p_skip").squeeze(0)));
+}
 
 AtomFeatures parity_atoms(ParityCase& c, int64_t tokens) {
   return atom_features({c.in("ref_pos"),
@@ -310,12 +277,14 @@ int64_t ParityCase::size(const char* key) const {
 }
 
 at::Tensor ParityCase::in(const std::string& name) {
-  if (const auto known = inputs.find(name); known != inputs.end()) return known->second;
+  if (const auto known = inputs.find(name); known != inputs.end())
+    return item < 0 ? known->second : known->second[item];
   at::Tensor tensor = file_["in." + name];
   tensor = tensor.is_floating_point() ? tensor.to(device_, dtype_, false, /*copy=*/true)
                                       : tensor.to(device_, false, /*copy=*/true);
   if (file_.contains(fmt::format("grad_in.{}", name))) tensor.set_requires_grad(true);
-  return inputs[name] = tensor;
+  inputs[name] = tensor;
+  return item < 0 ? tensor : tensor[item];
 }
 
 at::Tensor ParityCase::recorded(const std::string& name) const {
@@ -325,6 +294,32 @@ at::Tensor ParityCase::recorded(const std::string& name) const {
 Scope ParityCase::scope(const std::string& ours, const std::string& theirs) {
   skip_prefix = theirs + ".";
   return {parameters, /*seed=*/0, ours};
+}
+
+Dropout ParityCase::dropout() {
+  std::vector<at::Tensor> masks;
+  for (;;) {
+    const std::string name = fmt::format("dropout_{:03}", masks.size());
+    if (!has(name)) return masks.empty() ? Dropout() : Dropout(std::move(masks));
+    masks.push_back(in(name));
+  }
+}
+
+at::Tensor ParityCase::from_sibling(const std::string& name) {
+  if (!has("x_true")) return {};
+  const at::Tensor ours = file_["in.x_true"];
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_))
+    if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
+  std::ranges::sort(files);
+  for (const std::filesystem::path& path : files) {
+    const Safetensors other(path);
+    if (!other.contains("in." + name) || !other.contains("in.x_true")) continue;
+    const at::Tensor theirs = other["in.x_true"];
+    if (theirs.sizes() == ours.sizes() && theirs.equal(ours))
+      return other["in." + name].to(device_, false, /*copy=*/true);
+  }
+  return {};
 }
 
 void ParityCase::load() {
@@ -341,7 +336,7 @@ void ParityCase::load() {
         return at::Tensor();
       },
       known, skip_prefix);
-  parameters.to(device_, dtype_);
+  place_parameters();
 }
 
 const std::map<std::string_view, ParityRunner>& protenix_runners() {
@@ -397,8 +392,17 @@ const std::map<std::string_view, ParityRunner>& protenix_runners() {
       {"MSAModule", msa_module},
       {"TemplateEmbedder", template_embedder},
       {"RelativePositionEncoding", relative_position_encoding},
-      {"AtomAttentionEncoder", atom_encoder},
-      {"AtomAttentionDecoder", atom_decoder},
+      {"AtomAttentionEncoder",
+       [](ParityCase& c) {
+         run_atom_encoder(c, "atom_attention_encoder",
+                          atom_sizes(c, c.size("n_blocks"), c.size("n_heads")),
+                          c.flag("has_coords"));
+       }},
+      {"AtomAttentionDecoder",
+       [](ParityCase& c) {
+         run_atom_decoder(c, "atom_attention_decoder",
+                          atom_sizes(c, c.size("n_blocks"), c.size("n_heads")));
+       }},
       {"FourierEmbedding",
        [](ParityCase& c) {
          const FourierEmbedding module(c.scope("fourier", "fourier_embedding"), c.conventions,
@@ -461,9 +465,10 @@ const std::map<std::string_view, ParityRunner>& protenix_runners() {
        }},
       {"PAELoss",
        [](ParityCase& c) {
-         c.outputs["loss"] = pae_loss(c.in("logits"), c.in("x_pred"), c.in("x_true"),
-                                      c.in("coord_mask"), c.in("frame_atom_index"),
-                                      mask_of(c, "has_frame"), indices_of(mask_of(c, "rep_mask")));
+         const TokenFrames frames{c.in("frame_atom_index"), mask_of(c, "has_frame")};
+         c.outputs["loss"] =
+             pae_loss(c.in("logits"), c.in("x_pred"), c.in("x_true"), c.in("coord_mask"), frames,
+                      frames, indices_of(mask_of(c, "rep_mask")));
        }},
       {"PLDDTLoss",
        [](ParityCase& c) {
@@ -484,7 +489,7 @@ const std::map<std::string_view, ParityRunner>& protenix_runners() {
                at::tensor(noise_schedule(steps, c.conventions), at::kDouble);
        }},
       {"sample_diffusion", [](ParityCase& c) { run_recorded_sampler(c, c.recorded("draw_rot")); }},
-      {"Protenix", whole_model},
+      {"Protenix", run_whole_model},
   };
   return runners;
 }

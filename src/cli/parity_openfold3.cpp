@@ -3,13 +3,18 @@
 //
 // The classes of OpenFold 3 0.5.0 that golden cases are made of. A case is stored without the batch
 // axis; per-token facts of a batch stand beside it where a class reads them.
+#include <array>
+
 #include "base/errors.h"
 #include "cli/parity_cases.h"
 #include "loss/bond_loss.h"
 #include "loss/confidence_losses.h"
 #include "loss/diffusion_mse.h"
+#include "loss/distogram_loss.h"
+#include "loss/permutation.h"
 #include "loss/smooth_lddt.h"
 #include "loss/weighted_rigid_align.h"
+#include "model/confidence_head.h"
 #include "model/diffusion_module.h"
 #include "model/distogram_head.h"
 #include "model/input_embedder.h"
@@ -22,10 +27,6 @@ namespace megafold::cli {
 namespace {
 
 constexpr double kEps = 1e-8;  // of its losses
-
-at::Tensor mask_of(ParityCase& c, const char* name) {
-  return c.in(name).gt(0);
-}
 
 int64_t number(const nlohmann::json& config, const char* key) {
   if (!config.contains(key)) fail<BadInput>("the case's config lacks '{}'", key);
@@ -41,10 +42,6 @@ PairSizes pair_sizes(const nlohmann::json& config) {
 AtomSizes atom_sizes(const nlohmann::json& config) {
   return {number(config, "c_atom"), number(config, "c_atom_pair"), number(config, "c_token"),
           number(config, "no_blocks"), number(config, "no_heads")};
-}
-
-int64_t tokens_of(ParityCase& c) {
-  return c.in("atom_to_token_idx").max().item<int64_t>() + 1;
 }
 
 at::Tensor relative_of(ParityCase& c) {
@@ -171,36 +168,6 @@ void template_embedder(ParityCase& c) {
       {c.in("template_distogram"), c.in("template_unit_vector"), pairs("template_pseudo_beta_mask"),
        pairs("template_backbone_frame_mask"), c.in("template_aatype")},
       c.in("asym_id"), c.in("z"), mask_of(c, "pair_mask"), off);
-}
-
-void atom_encoder(ParityCase& c) {
-  const Scope scope = c.scope("atom_encoder", "atom_attn_enc");
-  const AtomSizes sizes = atom_sizes(c.config());
-  const bool coordinates = c.flag("add_noisy_pos");
-  const AtomAttentionEncoder module =
-      coordinates ? AtomAttentionEncoder(scope, c.conventions, sizes, c.size("c_s"), c.size("c_z"))
-                  : AtomAttentionEncoder(scope, c.conventions, sizes);
-  c.load();
-  const AtomFeatures atoms = parity_atoms(c, tokens_of(c));
-  const at::Tensor none;
-  const AtomConditioning condition =
-      module.condition(atoms, coordinates ? c.in("s") : none, coordinates ? c.in("z") : none);
-  const auto [a, q] = module(atoms, condition, coordinates ? c.in("r_l") : none);
-  const at::Tensor p = condition.p.slice(0, 0, 1).slice(1, 0, 8);
-  c.outputs["a"] = coordinates ? a : a.squeeze(0);
-  c.outputs["q"] = coordinates ? q : q.squeeze(0);
-  c.outputs["c"] = coordinates ? condition.c : condition.c.squeeze(0);
-  c.outputs["p"] = coordinates ? p.unsqueeze(0) : p;
-}
-
-void atom_decoder(ParityCase& c) {
-  const AtomAttentionDecoder module(c.scope("atom_decoder", "atom_attn_dec"), c.conventions,
-                                    atom_sizes(c.config()));
-  c.load();
-  AtomFeatures atoms;
-  atoms.token = c.in("atom_to_token_idx");
-  c.outputs["r"] = module(atoms, c.in("a"), c.in("q_skip"), c.in("c_skip"),
-                          module.transformer.pair_biases(c.in("p_skip").squeeze(0)));
 }
 
 /// Algorithm 1, lines 1 to 5, in one class there.
@@ -338,8 +305,198 @@ void sampler(ParityCase& c) {
   run_recorded_sampler(c, rows.unflatten(-1, {3, 3}));
 }
 
-[[noreturn]] void needs_structure(ParityCase& /*c*/) {
-  fail<Unsupported>("the case does not hold which atoms its tokens have");
+/// Which atoms a case's tokens have. A case without these facts takes them from a case of the
+/// folder with the same truth. Standard residues hold their atoms in the peer's own order
+/// (core/data/resources/token_atom_constants.py), so what they are is told by kind and number.
+struct Structure {
+  at::Tensor token;                // i64 [A]: of each atom
+  at::Tensor center;               // i64 [N]: CA, C1'; -1 for atomized tokens
+  at::Tensor representative;       // i64 [N]: CB (GLY: CA), C4, C2, the atom itself; -1: none
+  at::Tensor atomized, asym;       // bool, i64 [N]
+  at::Tensor nucleotide_of_atoms;  // [A]
+  TokenFrames frames;              // of residues
+};
+
+Structure structure_of(ParityCase& c) {
+  const auto fact = [&](const char* name) {
+    const at::Tensor found = c.has(name) ? c.in(name) : c.from_sibling(name);
+    if (!found.defined())
+      fail<Unsupported>(
+          "the case does not hold which atoms its tokens have ({}), nor does another "
+          "of the folder with its truth",
+          name);
+    return found.to(at::kCPU, at::kLong).contiguous();
+  };
+  Structure out;
+  out.token = fact("atom_to_token_idx");
+  const at::Tensor protein = fact("is_protein"), rna = fact("is_rna"), dna = fact("is_dna");
+  const int64_t tokens = protein.size(0);
+  const at::Tensor count = at::bincount(out.token, {}, tokens);
+  out.atomized = c.has("is_atomized") ? c.in("is_atomized").cpu().gt(0) : fact("is_ligand").gt(0);
+  if (c.has("asym_id")) {
+    out.asym = c.in("asym_id").cpu();
+  } else {  // chains are consecutive, and their kinds change between them
+    const at::Tensor kind = protein + 2 * rna + 3 * dna;
+    out.asym = at::cat({at::zeros({1}, at::kLong), kind.diff().ne(0).to(at::kLong).cumsum(0)});
+  }
+  std::vector<int64_t> center, representative, frames;
+  std::vector<uint8_t> has_frame;
+  int64_t first = 0;
+  for (int64_t i = 0; i < tokens; ++i) {
+    const auto is = [&](const at::Tensor& kind) { return kind[i].item<int64_t>() > 0; };
+    const auto atoms = count[i].item<int64_t>();
+    std::array<int64_t, 3> frame = {0, 0, 0};
+    int64_t at_center = -1, at_representative = -1;
+    if (out.atomized[i].item<bool>()) {
+      at_representative = 0;
+    } else if (is(protein)) {
+      at_center = 1, at_representative = atoms == 4 ? 1 : 4, frame = {0, 1, 2};
+    } else if (is(rna) || is(dna)) {
+      // P OP1 OP2 O5' C5' C4' O4' C3' O3' C2' (O2') C1' and the base: N9 C8 N7 C5 C6 (N6|O6) N1 C2
+      // (N2) N3 C4 of a purine, N1 C2 .. of a pyrimidine.
+      at_center = is(rna) ? 11 : 10;
+      const int64_t base = atoms - at_center - 1;
+      at_representative = base >= 10 ? atoms - 1 : at_center + 2;
+      frame = {7, at_center, 5};
+    }
+    const bool residue = at_center >= 0;
+    center.push_back(residue ? first + at_center : -1);
+    representative.push_back(at_representative < 0 ? -1 : first + at_representative);
+    for (const int64_t place : frame) frames.push_back(residue ? first + place : 0);
+    has_frame.push_back(residue ? 1 : 0);
+    first += atoms;
+  }
+  out.center = at::tensor(center, at::kLong);
+  out.representative = at::tensor(representative, at::kLong);
+  out.frames = {at::tensor(frames, at::kLong).view({tokens, 3}),
+                at::tensor(has_frame, at::kByte).to(at::kBool)};
+  out.nucleotide_of_atoms = (rna + dna).gt(0).to(c.dtype()).index_select(0, out.token);
+  return out;
+}
+
+/// One loss for each sample.
+template <class F>
+void of_samples(ParityCase& c, const F& f) {
+  const at::Tensor logits = c.in("logits"), x = c.in("x_pred");
+  std::vector<at::Tensor> losses;
+  for (int64_t s = 0; s < x.size(0); ++s)
+    losses.push_back(f(logits[s].unsqueeze(0), x[s].unsqueeze(0)));
+  c.outputs["loss"] = at::stack(losses);
+}
+
+void plddt(ParityCase& c) {
+  const Structure s = structure_of(c);
+  const at::Tensor resolved = c.in("coord_mask"), partners = s.center.masked_select(s.center.ge(0));
+  of_samples(c, [&](const at::Tensor& logits, const at::Tensor& x) {
+    return plddt_loss(logits, x, c.in("x_true"), resolved, s.nucleotide_of_atoms, partners,
+                      resolved.index_select(0, partners), c.conventions);
+  });
+}
+
+void pde(ParityCase& c) {
+  const Structure s = structure_of(c);
+  of_samples(c, [&](const at::Tensor& logits, const at::Tensor& x) {
+    return pde_loss(logits, x, c.in("x_true"), c.in("coord_mask"), s.representative.clamp_min(0),
+                    s.representative.ge(0), c.conventions);
+  });
+}
+
+void pae(ParityCase& c) {
+  const Structure s = structure_of(c);
+  const at::Tensor truth = c.in("x_true"), resolved = c.in("coord_mask");
+  const auto frames = [&](const at::Tensor& x, const at::Tensor& known) {
+    return structure_frames(s.frames, s.atomized, s.asym, s.token, x, known);
+  };
+  of_samples(c, [&](const at::Tensor& logits, const at::Tensor& x) {
+    return pae_loss(logits, x, truth, resolved, frames(x[0].detach(), at::ones_like(resolved)),
+                    frames(truth, resolved), s.representative.clamp_min(0), s.representative.ge(0),
+                    c.conventions);
+  });
+}
+
+void distogram(ParityCase& c) {
+  const at::Tensor rep = structure_of(c).representative;
+  const at::Tensor known = c.in("coord_mask").index_select(0, rep.clamp_min(0)) * rep.ge(0);
+  const at::Tensor loss =
+      distogram_loss(c.in("logits"), c.in("x_true").index_select(0, rep.clamp_min(0)), known, kEps);
+  c.outputs["loss"] = loss / (1 + kEps);  // the mean over a batch of one
+}
+
+/// Which atom of the truth each predicted atom stands for. The crop is the whole truth.
+void permutation(ParityCase& c) {
+  Symmetry truth;
+  const auto list = [&](const char* name) {
+    const at::Tensor flat = c.in(name).cpu().to(at::kInt).flatten().contiguous();
+    return std::vector<int32_t>(flat.const_data_ptr<int32_t>(),
+                                flat.const_data_ptr<int32_t>() + flat.numel());
+  };
+  truth.atom_count = list("num_atoms_per_token"), truth.center_atom = list("center_atom");
+  const std::vector<int32_t> entity = list("mol_entity_id"), copy = list("mol_sym_id"),
+                             place = list("mol_sym_token_index"), ligand = list("is_ligand"),
+                             first = list("component_first_atom"), shape = list("component_shape"),
+                             permutations = list("component_permutations");
+  std::map<std::pair<int32_t, int32_t>, std::map<int32_t, int32_t>> molecules;
+  int32_t atoms = 0;
+  for (size_t t = 0; t < entity.size(); ++t) {
+    truth.atom_start.push_back(atoms);
+    atoms += truth.atom_count[t];
+    truth.tokens.push_back(static_cast<int32_t>(t));
+    molecules[{entity[t], copy[t]}][place[t]] = static_cast<int32_t>(t);
+  }
+  for (const auto& [names, tokens] : molecules) {
+    Symmetry::Molecule molecule{names.first, false, {}};
+    for (const auto& [ignored, token] : tokens) {
+      molecule.tokens.push_back(token);
+      molecule.polymer = molecule.polymer || ligand[static_cast<size_t>(token)] == 0;
+    }
+    truth.molecules.push_back(std::move(molecule));
+  }
+  const at::Tensor position = c.in("x_true").cpu().to(at::kFloat).contiguous(),
+                   known = c.in("coord_mask").cpu().to(at::kByte).contiguous();
+  truth.position.assign(position.const_data_ptr<float>(),
+                        position.const_data_ptr<float>() + position.numel());
+  truth.resolved.assign(known.const_data_ptr<uint8_t>(),
+                        known.const_data_ptr<uint8_t>() + known.numel());
+  auto next = permutations.begin();
+  for (size_t i = 0; i < first.size(); ++i) {
+    const int32_t count = shape[2 * i], size = shape[2 * i + 1];
+    const auto last = next + int64_t{count} * size;
+    if (count > 1) truth.components.push_back({first[i], size, {next, last}});
+    next = last;
+  }
+  c.outputs["atom"] = align_permutation(truth, c.in("x_pred")).to(at::kDouble);
+}
+
+/// Algorithm 31 and the distogram, in one class there.
+void auxiliary_heads(ParityCase& c) {
+  const nlohmann::json &embedding = c.config().at("pairformer_embedding"),
+                       &blocks = embedding.at("pairformer");
+  const ConfidenceHead module(
+      c.scope("confidence", "aux_heads"), c.conventions,
+      {pair_sizes(blocks), number(blocks, "c_s"), number(embedding, "c_s_input"),
+       number(blocks, "no_heads_pair_bias"), number(blocks, "no_blocks"),
+       number(c.config().at("pae"), "c_out"), number(c.config().at("pde"), "c_out"),
+       c.size("max_atoms_per_token"), number(blocks, "transition_n")});
+  const DistogramHead heads(c.scope("distogram", "aux_heads"), c.conventions,
+                            number(c.config().at("distogram"), "c_z"),
+                            number(c.config().at("distogram"), "c_out"));
+  c.load();
+  const Structure s = structure_of(c);
+  const at::Tensor x = c.in("x_pred"), z = c.in("z_trunk");
+  const at::Tensor place = atom_in_token(s.token, z.size(0));
+  std::array<std::vector<at::Tensor>, 5> all;
+  Dropout off;
+  for (int64_t i = 0; i < x.size(0); ++i) {
+    const ConfidenceLogits logits =
+        module(c.in("s_inputs"), c.in("s_trunk"), z,
+               x[i].index_select(0, s.representative.clamp_min(0)), s.token, place, {}, {}, off);
+    all[0].push_back(logits.plddt), all[1].push_back(logits.pae), all[2].push_back(logits.pde);
+    all[3].push_back(logits.resolved), all[4].push_back(heads(z));
+  }
+  c.outputs["plddt"] = at::stack(all[0]), c.outputs["pae"] = at::stack(all[1]);
+  c.outputs["pde"] = at::stack(all[2]);
+  c.outputs["experimentally_resolved"] = at::stack(all[3]);
+  c.outputs["distogram"] = at::stack(all[4]);
 }
 
 }  // namespace
@@ -414,8 +571,12 @@ const std::map<std::string_view, ParityRunner>& openfold3_runners() {
          c.load();
          c.outputs["y"] = module(x.squeeze(-1));
        }},
-      {"AtomAttentionEncoder", atom_encoder},
-      {"AtomAttentionDecoder", atom_decoder},
+      {"AtomAttentionEncoder",
+       [](ParityCase& c) {
+         run_atom_encoder(c, "atom_attn_enc", atom_sizes(c.config()), c.flag("add_noisy_pos"));
+       }},
+      {"AtomAttentionDecoder",
+       [](ParityCase& c) { run_atom_decoder(c, "atom_attn_dec", atom_sizes(c.config())); }},
       {"InputEmbedderAllAtom", input_embedder},
       {"DiffusionTransformer", diffusion_transformer},
       {"DiffusionConditioning", diffusion_conditioning},
@@ -446,11 +607,13 @@ const std::map<std::string_view, ParityRunner>& openfold3_runners() {
                at::tensor(noise_schedule(steps, c.conventions), at::kDouble);
        }},
       {"SampleDiffusion", sampler},
-      {"all_atom_distogram_loss", needs_structure},
-      {"all_atom_plddt_loss", needs_structure},
-      {"pde_loss", needs_structure},
-      {"pae_loss", needs_structure},
-      {"AuxiliaryHeadsAllAtom", needs_structure},
+      {"all_atom_distogram_loss", distogram},
+      {"all_atom_plddt_loss", plddt},
+      {"pde_loss", pde},
+      {"pae_loss", pae},
+      {"AuxiliaryHeadsAllAtom", auxiliary_heads},
+      {"OpenFold3", run_whole_model},
+      {"single_batch_multi_chain_permutation_alignment", permutation},
   };
   return runners;
 }

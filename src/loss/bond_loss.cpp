@@ -8,7 +8,7 @@
 
 namespace megafold {
 
-at::Tensor bonded_atoms(const Batch& batch) {
+at::Tensor bonded_atoms(const Batch& batch, const Conventions& conventions) {
   const at::Tensor ligand = batch.is_ligand.to(at::kCPU).contiguous();
   const at::Tensor bonds = batch.token_bonds.gt(0).triu(1).nonzero().to(at::kCPU).contiguous();
   const at::Tensor token = batch.atom_to_token.to(at::kCPU, at::kLong).contiguous();
@@ -33,6 +33,10 @@ at::Tensor bonded_atoms(const Batch& batch) {
     int64_t left = -1, right = -1;
     for (const int64_t l : atoms_of(i)) {
       for (const int64_t m : atoms_of(j)) {
+        if (!conventions.bond_joins_atoms) {
+          pairs.insert(pairs.end(), {l, m});
+          continue;
+        }
         double square = 0;
         for (int k = 0; k < 3; ++k) {
           const double d = double{x[3 * l + k]} - double{x[3 * m + k]};

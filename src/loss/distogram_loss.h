@@ -10,8 +10,9 @@
 
 namespace megafold {
 
-/// logits [N, N, bins], x_true [N, 3] of representative atoms, Angstrom, resolved [N], 0 or 1.
+/// logits [N, N, bins], x_true [N, 3] of representative atoms, Angstrom, resolved [N], 0 or 1;
+/// `epsilon` joins the number of pairs (OpenFold 3 1e-8).
 at::Tensor distogram_loss(const at::Tensor& logits, const at::Tensor& x_true,
-                          const at::Tensor& resolved);
+                          const at::Tensor& resolved, double epsilon = 1e-6);
 
 }  // namespace megafold

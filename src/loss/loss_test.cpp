@@ -179,8 +179,8 @@ TEST(DistogramLoss, PicksTheBinOfTheDistance) {
 TEST(ConfidenceLosses, PerfectLogitsCostNothingAndGradientsHold) {
   const Cloud c;
   const at::Tensor tokens = at::arange(0, 40, 4), partners = c.resolved.nonzero().squeeze(-1);
-  const at::Tensor frames = at::stack({tokens + 1, tokens, tokens + 2}, -1);
-  const at::Tensor has = at::ones({10}, at::kBool);
+  const TokenFrames frames{at::stack({tokens + 1, tokens, tokens + 2}, -1),
+                           at::ones({10}, at::kBool)};
   const at::Tensor exact = c.x_true.unsqueeze(0);
   const auto [rotation, shift] = motion(1);
   const at::Tensor moved = centre_augment(exact, {}, rotation, shift);
@@ -191,9 +191,10 @@ TEST(ConfidenceLosses, PerfectLogitsCostNothingAndGradientsHold) {
     logits.select(-1, bin).fill_(40);
     return logits;
   };
-  EXPECT_LT(pae_loss(one_bin({1, 10, 10, 64}, 0), moved, c.x_true, c.resolved, frames, has, tokens)
-                .item<double>(),
-            1e-9);
+  EXPECT_LT(
+      pae_loss(one_bin({1, 10, 10, 64}, 0), moved, c.x_true, c.resolved, frames, frames, tokens)
+          .item<double>(),
+      1e-9);
   EXPECT_LT(
       pde_loss(one_bin({1, 10, 10, 64}, 0), moved, c.x_true, c.resolved, tokens).item<double>(),
       1e-9);
@@ -206,7 +207,7 @@ TEST(ConfidenceLosses, PerfectLogitsCostNothingAndGradientsHold) {
   };
   EXPECT_LT(of(
                 [&](const at::Tensor& l) {
-                  return pae_loss(l, c.x, c.x_true, c.resolved, frames, has, tokens);
+                  return pae_loss(l, c.x, c.x_true, c.resolved, frames, frames, tokens);
                 },
                 {2, 10, 10, 64}),
             1e-8);
@@ -373,15 +374,14 @@ TEST(TotalLoss, TrivialPredictorAndRefusals) {
   const Batch batch = test::small_batch("dimer", 40);
   // An untrained model's output layer is zero, so it IS the trivial predictor.
   Model model(ModelConfig::preset("tiny"), 3);
-  const TrainingOutput output = model.forward_train(batch, {.seed = 1, .samples = 3});
+  TrainingOutput output = model.forward_train(batch, {.seed = 1, .samples = 3});
   const TrainingLosses losses = training_losses(output, batch, {});
   EXPECT_EQ(losses.diffusion_mse.sizes(), at::IntArrayRef({3}));
   EXPECT_LT((losses.diffusion_mse / losses.trivial_mse - 1).abs().max().item<double>(), 1e-4);
   EXPECT_GT(losses.trivial_mse.min().item<double>(), 0);
   EXPECT_NEAR(losses.distogram.item<double>(), std::log(64), 1e-5);
-  Batch unresolved = batch;
-  unresolved.atom_resolved_mask = at::zeros_like(batch.atom_resolved_mask);
-  EXPECT_THROW((void)training_losses(output, unresolved, {}), BadInput);
+  output.labels.resolved = at::zeros_like(batch.atom_resolved_mask);
+  EXPECT_THROW((void)training_losses(output, batch, {}), BadInput);
 }
 
 }  // namespace

@@ -53,17 +53,19 @@ struct Pair {
   T distance, count;  // the true distance, Angstrom; 1 or 2
 };
 
+constexpr size_t kListedPairs = 4'000'000;  // held at once: 64 MB in f32
+
+/// Fills `pairs` with those of rows `l` and on, row by row, until there are kListedPairs of them or
+/// no row is left. Returns the first row that it has not listed.
 template <class T>
-std::vector<Pair<T>> list_pairs(const at::Tensor& x_true, const at::Tensor& resolved,
-                                const at::Tensor& is_nucleotide, T epsilon) {
-  const at::Tensor truth = x_true.contiguous(), known = resolved.gt(0).contiguous();
-  const at::Tensor nucleotide = is_nucleotide.gt(0).contiguous();
+int64_t list_pairs(const at::Tensor& truth, const at::Tensor& known, const at::Tensor& nucleotide,
+                   T epsilon, int64_t l, std::vector<Pair<T>>& pairs) {
   const T* const t = truth.const_data_ptr<T>();
   const bool* const k = known.const_data_ptr<bool>();
   const bool* const n = nucleotide.const_data_ptr<bool>();
-  std::vector<Pair<T>> pairs;
+  pairs.clear();
   const int64_t atoms = truth.size(0);
-  for (int64_t l = 0; l < atoms; ++l) {
+  for (; l < atoms && pairs.size() < kListedPairs; ++l) {
     if (!k[l]) continue;
     const T radius_l = n[l] ? T(kNucleotideRadius) : T(kRadius);
     for (int64_t m = l + 1; m < atoms; ++m) {
@@ -76,33 +78,34 @@ std::vector<Pair<T>> list_pairs(const at::Tensor& x_true, const at::Tensor& reso
         pairs.push_back({static_cast<int32_t>(l), static_cast<int32_t>(m), d, T(count)});
     }
   }
-  return pairs;
+  return l;
 }
 
-/// CPU: passes over the list of pairs give value and gradient, in pieces that stay in the cache.
+/// CPU: passes over lists of pairs give value and gradient, in pieces that stay in the cache.
 /// With E = exp(|d - d_gt|) every sigmoid is 1 / (1 + E exp(-c)): one exponential serves all four.
 template <class T>
 Sums sums_on_cpu(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor& resolved,
                  const at::Tensor& is_nucleotide, const SmoothLddtEpsilons& epsilons) {
   const int64_t samples = x.size(0), atoms = x.size(1);
   const T epsilon = static_cast<T>(epsilons.distance);
-  const std::vector<Pair<T>> pairs = list_pairs<T>(x_true, resolved, is_nucleotide, epsilon);
+  const at::Tensor truth = x_true.contiguous(), known = resolved.gt(0).contiguous();
+  const at::Tensor nucleotide = is_nucleotide.gt(0).contiguous();
+  std::vector<Pair<T>> pairs;
+  std::vector<double> scores(static_cast<size_t>(samples));
   double number = 0;
-  for (const Pair<T>& pair : pairs) number += static_cast<double>(pair.count);
-  Sums out{at::zeros({samples}, x.options()), at::zeros({samples, atoms, 3}, x.options()),
-           at::scalar_tensor(number, x.options())};
+  Sums out{at::zeros({samples}, x.options()), at::zeros({samples, atoms, 3}, x.options()), {}};
   const at::Tensor positions = x.contiguous();
   T factor[4];
   for (int c = 0; c < 4; ++c) factor[c] = static_cast<T>(std::exp(-kThresholds[c]));
   constexpr int64_t kPiece = 8192;
-  at::parallel_for(0, samples, 1, [&](int64_t begin, int64_t end) {
+  const auto run = [&](int64_t begin, int64_t end) {
     std::vector<T> error(kPiece), inverse(kPiece), pull(kPiece);
     const at::Tensor exponential = at::empty({kPiece}, x.options());
     T* const e = exponential.mutable_data_ptr<T>();
     for (int64_t s = begin; s < end; ++s) {
       const T* const p = positions.const_data_ptr<T>() + s * atoms * 3;
       T* const g = out.gradient.mutable_data_ptr<T>() + s * atoms * 3;
-      double score = 0;
+      double& score = scores[static_cast<size_t>(s)];
       for (size_t first = 0; first < pairs.size(); first += kPiece) {
         const Pair<T>* const piece = pairs.data() + first;
         const auto count = static_cast<int64_t>(std::min<size_t>(kPiece, pairs.size() - first));
@@ -140,9 +143,16 @@ Sums sums_on_cpu(const at::Tensor& x, const at::Tensor& x_true, const at::Tensor
           }
         }
       }
-      out.score.mutable_data_ptr<T>()[s] = static_cast<T>(score);
     }
-  });
+  };
+  for (int64_t row = 0; row < atoms;) {
+    row = list_pairs<T>(truth, known, nucleotide, epsilon, row, pairs);
+    for (const Pair<T>& pair : pairs) number += static_cast<double>(pair.count);
+    at::parallel_for(0, samples, 1, run);
+  }
+  for (int64_t s = 0; s < samples; ++s)
+    out.score.mutable_data_ptr<T>()[s] = static_cast<T>(scores[static_cast<size_t>(s)]);
+  out.pairs = at::scalar_tensor(number, x.options());
   return out;
 }
 

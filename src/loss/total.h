@@ -8,6 +8,7 @@
 
 #include "batch/batch.h"
 #include "model/config.h"
+#include "model/conventions.h"
 #include "model/model.h"
 
 namespace megafold {
@@ -18,7 +19,7 @@ struct LossWeights {
   double distogram = 0.03;
   double bond = 0;  // within the diffusion loss, scaled as the squared error; 1 in fine-tuning
   double confidence = 1e-4;  // of pLDDT, PDE, resolved and `pae` times PAE together
-  double pae = 0;            // 1 in the last stage
+  double pae = 0;            // 1 in the last stage, where diffusion and distogram are 0
 };
 
 struct TrainingLosses {
@@ -33,8 +34,9 @@ struct TrainingLosses {
   at::Tensor plddt, pae, pde, experimentally_resolved;
 };
 
-/// Throws BadInput when no atom of the batch is resolved.
+/// The truth is output.labels (the batch's own where they are undefined). Throws BadInput when no
+/// atom of it is resolved.
 TrainingLosses training_losses(const TrainingOutput& output, const Batch& batch,
-                               const LossWeights& weights);
+                               const LossWeights& weights, const Conventions& conventions = {});
 
 }  // namespace megafold

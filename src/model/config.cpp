@@ -2,6 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/config.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
 #include "base/errors.h"
 
 namespace megafold {
@@ -47,14 +51,32 @@ Conventions conventions_of(Dialect dialect) {
   c.fourier_offset_normal = dialect == Dialect::alphafold3;
   c.num_elements = dialect == Dialect::openfold3 ? 119 : 128;
   c.element_of_hydrogen = dialect == Dialect::openfold3 ? 0 : 1;  // Z - 1, or Z
+  if (dialect == Dialect::openfold3) {  // the released code has no losses: those of the SI
+    c.bond_joins_atoms = c.frames_from_conformer = false;
+    c.plddt_nearest_bin = true;
+    c.count_epsilon = c.distance_epsilon = 1e-8;
+  }
   return c;
 }
 
-ModelConfig ModelConfig::preset(std::string_view name) {
+std::vector<std::string> ModelConfig::presets() {
+  return {"initial", "finetune1", "finetune2", "finetune3", "demo", "tiny"};
+}
+
+ModelConfig ModelConfig::preset(std::string_view name, Dialect dialect) {
   ModelConfig c;
+  c.dialect = dialect;
+  if (dialect == Dialect::openfold3) c.max_atoms_per_token = 23, c.confidence_dropout = 0.25;
+  if (dialect == Dialect::protenix)  // its template stack keeps the Pairformer's widths
+    c.template_multiplication_width = 128, c.template_attention_width = 32;
+  const std::vector<std::string> known = presets();
+  if (std::ranges::find(known, name) == known.end())
+    fail<BadInput>("model preset '{}' is unknown: {}", name, fmt::join(known, ", "));
   if (name == "initial") return c;
-  if (name != "demo" && name != "tiny")
-    fail<BadInput>("model preset '{}' is unknown: initial, demo or tiny", name);
+  if (name.starts_with("finetune")) {
+    c.diffusion_samples = 32;
+    return c;
+  }
   // Narrow pairs, since a small protein's pairs cost more than its tokens on a CPU; many diffusion
   // samples, since they share one pass of the trunk.
   c.c_s = 96, c.c_z = 16, c.c_m = 16;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "model/conventions.h"
 
@@ -49,10 +50,14 @@ struct ModelConfig {
   /// Width of s_inputs: token output of the atom encoder, restype, profile, deletion_mean.
   [[nodiscard]] int64_t c_s_inputs() const { return c_token_input + 32 + 32 + 1; }
 
-  /// "initial" (released sizes), "demo" (about 1 M parameters: overfits a small protein on two CPU
-  /// cores in minutes), "tiny" (tests). Throws BadInput with the names when there is no such
-  /// preset.
-  static ModelConfig preset(std::string_view name);
+  /// "initial" (released sizes), "finetune1", "finetune2" and "finetune3" (those, with 32 diffusion
+  /// samples: SI Table 6), "demo" (about 1 M parameters: overfits a small protein on two CPU cores
+  /// in minutes), "tiny" (tests). Throws BadInput with the names when there is no such preset.
+  /// Crops, losses and lengths of the stages are in configs/. Where the dialects' released sizes
+  /// differ (OpenFold 3 has weights for 23 atoms of a token, the template stack of Protenix is
+  /// twice as wide), the dialect's.
+  static ModelConfig preset(std::string_view name, Dialect dialect = Dialect::protenix);
+  static std::vector<std::string> presets();
 
   /// Throws BadInput that names the key, the value met and the range; Unsupported where a part is
   /// asked for that this version lacks.

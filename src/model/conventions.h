@@ -58,6 +58,17 @@ struct Conventions {
   double token_mean_epsilon = 0;
   // Fixed offsets of the Fourier embedding are normal, else uniform in [0, 1).
   bool fourier_offset_normal = true;
+
+  // Bond loss over the two bonded atoms (SI eq. 5), else over every pair of their tokens' atoms.
+  bool bond_joins_atoms = true;
+  // PAE's frames of nucleotides are (C1', C3', C4') and those of atomized tokens come from the
+  // reference conformer (SI 4.3.2), else (C3', C1', C4') and from the structure, the predicted and
+  // the true one each by itself.
+  bool frames_from_conformer = true;
+  // pLDDT's target is the nearest of the bins' centres, else the bin between f32 edges.
+  bool plddt_nearest_bin = false;
+  // In the losses: joins numbers of atoms and pairs; joins squared distances, Angstrom^2.
+  double count_epsilon = 1e-6, distance_epsilon = 0;
 };
 
 /// The rows of one dialect.

@@ -327,24 +327,27 @@ TrainingOutput Model::forward_train(const Batch& batch, const TrainOptions& opti
                   .mul(kSigmaData)
                   .to(here);
   const auto [rotation, shift] = streams(Purpose::augmentation).rigid();
-  const at::Tensor resolved = batch.atom_resolved_mask.to(here);
-  out.x_true =
-      centre_augment(batch.atom_positions.to(here), resolved, rotation.to(here), shift.to(here)) *
-      resolved.unsqueeze(-1);
-  const at::Tensor noise = streams(Purpose::noise).normal({batch.num_atoms(), 3}).to(here);
-  // Unresolved atoms are zeros for the network (af3-facts 9.2).
-  out.x_noisy = (out.x_true + noise * out.t_hat.view({-1, 1, 1})) * resolved.unsqueeze(-1);
   const auto prepared =
       m.diffusion.prepare(f.atoms, f.relative, trunk.s_inputs, trunk.s, trunk.z, f.token_mask);
-  out.x_denoised = m.diffusion(f.atoms, prepared, out.x_noisy, out.t_hat);
-  if (options.rollout_steps > 0 && m.confidence) {
+  out.labels = {batch.atom_positions, batch.atom_resolved_mask};
+  if (options.rollout_steps > 0) {
     {
       const c10::NoGradGuard no_grad;
       out.x_rollout = m.sample(batch, f, prepared, options.rollout_steps,
                                SampleStreams(seed, id, visit, Purpose::rollout, 1));
     }
-    out.confidence = m.judge(batch, f, trunk, out.x_rollout, drop).front();
+    if (options.labels) out.labels = options.labels(batch, out.x_rollout[0]);
+    if (m.confidence && options.confidence)
+      out.confidence = m.judge(batch, f, trunk, out.x_rollout, drop).front();
   }
+  const at::Tensor resolved = out.labels.resolved.to(here);
+  out.x_true =
+      centre_augment(out.labels.positions.to(here), resolved, rotation.to(here), shift.to(here)) *
+      resolved.unsqueeze(-1);
+  const at::Tensor noise = streams(Purpose::noise).normal({batch.num_atoms(), 3}).to(here);
+  // Unresolved atoms are zeros for the network (af3-facts 9.2).
+  out.x_noisy = (out.x_true + noise * out.t_hat.view({-1, 1, 1})) * resolved.unsqueeze(-1);
+  out.x_denoised = m.diffusion(f.atoms, prepared, out.x_noisy, out.t_hat);
   return out;
 }
 
@@ -361,16 +364,15 @@ std::vector<ConfidenceLogits> Model::confidence(const Batch& batch, const TrunkO
 }
 
 Denoised Model::denoise(const Batch& batch, const at::Tensor& x_noisy, const at::Tensor& t_hat,
-                        int64_t cycles) const {
+                        int64_t cycles, Dropout drop) const {
   const Modules& m = *modules_;
   m.require_here(batch);
   expect_shape("denoise", "x_noisy", x_noisy, {-1, batch.num_atoms(), 3});
   expect_shape("denoise", "t_hat", t_hat, {x_noisy.size(0)});
   const Features f = features_of(batch, m.conventions, m.dtype());
   MsaRows rows(batch, 0, m.config.msa_rows, m.dtype());
-  Dropout off;
   Denoised out;
-  out.trunk = m.trunk(f, rows, cycles, off);
+  out.trunk = m.trunk(f, rows, cycles, drop);
   out.distogram_logits = m.distogram(out.trunk.z);
   const auto prepared = m.diffusion.prepare(f.atoms, f.relative, out.trunk.s_inputs, out.trunk.s,
                                             out.trunk.z, f.token_mask);

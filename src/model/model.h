@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -29,6 +30,12 @@ struct NoiseLevels {
   double mean = -1.2, deviation = 1.5;
 };
 
+/// What is known of a batch's atoms.
+struct Labels {
+  at::Tensor positions;  // [A, 3], Angstrom; 0 where not resolved
+  at::Tensor resolved;   // [A], 0 or 1
+};
+
 struct TrainOptions {
   uint64_t seed = 0;    // with the batch's id and visit it fixes every draw
   int64_t cycles = 0;   // passes of the trunk; 0: drawn from 1 .. max_cycles
@@ -36,11 +43,16 @@ struct TrainOptions {
   bool dropout = true;
   NoiseLevels noise{};
   int64_t rollout_steps = 0;  // of the mini-rollout (SI 4.1: 20); 0: none, no confidence
+  bool confidence = true;     // the head judges the mini-rollout
+  /// The labels, given a mini-rollout's x [A, 3] (loss/permutation.h); empty: as the batch has
+  /// them.
+  std::function<Labels(const Batch&, const at::Tensor& x)> labels{};
 };
 
 /// What a training step's losses need (loss/total.h).
 struct TrainingOutput {
   at::Tensor distogram_logits;  // [N, N, bins]
+  Labels labels;                // those that the losses go by
   at::Tensor x_true;            // [S, A, 3] the truth, each copy in its own place, Angstrom
   at::Tensor x_noisy;           // [S, A, 3]
   at::Tensor x_denoised;        // [S, A, 3]
@@ -51,7 +63,7 @@ struct TrainingOutput {
   std::optional<ConfidenceLogits> confidence;  // of x_rollout
 };
 
-/// One pass of everything on given noise, without dropout: what a comparison with a peer needs.
+/// One pass of everything on given noise: what a comparison with a peer needs.
 struct Denoised {
   TrunkOutput trunk;
   at::Tensor distogram_logits;  // [N, N, bins]
@@ -86,14 +98,15 @@ class Model {
   [[nodiscard]] const Parameters& parameters() const;
 
   /// Trunk with recycling (the gradient flows through the last cycle only), then every diffusion
-  /// sample in one pass of the diffusion module. With rollout_steps, and a confidence head: one
-  /// structure by so many steps of Algorithm 18 from the detached trunk, and the head's word on it.
+  /// sample in one pass of the diffusion module. With rollout_steps first one structure by so many
+  /// steps of Algorithm 18 from the detached trunk, which names the truth (options.labels) and
+  /// which the confidence head, where there is one, judges.
   [[nodiscard]] TrainingOutput forward_train(const Batch& batch, const TrainOptions& options) const;
 
   /// x_noisy [S, A, 3] and t_hat [S], Angstrom; `cycles` passes of the trunk, the gradient through
-  /// the last.
+  /// the last, with the dropout that is given.
   [[nodiscard]] Denoised denoise(const Batch& batch, const at::Tensor& x_noisy,
-                                 const at::Tensor& t_hat, int64_t cycles) const;
+                                 const at::Tensor& t_hat, int64_t cycles, Dropout drop = {}) const;
 
   /// Structures by Algorithm 18 and what the confidence head says of each, without gradients.
   [[nodiscard]] Samples sample(const Batch& batch, const SampleOptions& options) const;

@@ -28,6 +28,13 @@ at::Tensor normalize(const at::Tensor& x) {
 }
 
 at::Tensor Dropout::shared(const at::Tensor& x, double rate, int64_t dimension) {
+  if (given_) {
+    if (next_ == given_->size())
+      fail<BadInput>("dropout: {} masks are given, another is asked for", given_->size());
+    const at::Tensor& mask = (*given_)[next_++];
+    expect_shape("dropout", "mask", mask, {x.size(dimension == -3 ? -2 : -3), x.size(-1)});
+    return x * mask.unsqueeze(dimension == -3 ? 0 : 1).to(x.options());
+  }
   if (!on_ || rate == 0) return x;
   auto shape = x.sizes().vec();
   shape[static_cast<size_t>(x.dim() + dimension)] = 1;

@@ -10,7 +10,9 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
 #include <string_view>
+#include <vector>
 
 #include "base/philox.h"
 #include "model/parameters.h"
@@ -51,6 +53,10 @@ class Dropout {
  public:
   Dropout() = default;
   explicit Dropout(Random random) : random_(random), on_(true) {}
+  /// Masks [positions, C] (0, or 1 / (1 - rate)) one by one for the calls to come, whatever their
+  /// rate: for comparisons with a peer's draws. A call without one, or of another shape, throws
+  /// BadInput.
+  explicit Dropout(std::vector<at::Tensor> given) : given_(std::move(given)) {}
 
   /// `x` [.., I, J, C] with one mask along dimension -3: rows share it (af3-facts 12.4).
   at::Tensor rowwise(const at::Tensor& x, double rate) { return shared(x, rate, -3); }
@@ -61,6 +67,8 @@ class Dropout {
   at::Tensor shared(const at::Tensor& x, double rate, int64_t dimension);
   Random random_{0, 0, 0, Purpose::dropout};
   bool on_ = false;
+  std::optional<std::vector<at::Tensor>> given_;
+  size_t next_ = 0;  // of them
 };
 
 /// Throws BadInput with the name, the shape met and the shape expected (-1: any extent).

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <string_view>
 #include <vector>
@@ -25,7 +26,8 @@ bool has_name(const int64_t* chars, std::string_view name) {
 }
 
 /// The angle at b is far enough from 0 and 180 degrees to fix a frame.
-bool is_bent(const float* a, const float* b, const float* c) {
+template <class T>
+bool is_bent(const T* a, const T* b, const T* c) {
   double ab = 0, cb = 0, dot = 0;
   for (int k = 0; k < 3; ++k) {
     const double u = double{a[k]} - double{b[k]}, v = double{c[k]} - double{b[k]};
@@ -37,7 +39,7 @@ bool is_bent(const float* a, const float* b, const float* c) {
 
 }  // namespace
 
-TokenFrames token_frames(const Batch& batch) {
+TokenFrames token_frames(const Batch& batch, const Conventions& conventions) {
   const int64_t N = batch.num_tokens(), A = batch.num_atoms();
   const at::Tensor token = on_cpu(batch.atom_to_token, at::kLong),
                    names = on_cpu(batch.ref_atom_name_chars, at::kLong),
@@ -65,8 +67,11 @@ TokenFrames token_frames(const Batch& batch) {
     if (counts[first] == 0) {  // padding
     } else if (!atomized.const_data_ptr<bool>()[i]) {
       constexpr std::array<std::string_view, 3> kProtein = {"N", "CA", "C"},
-                                                kNucleic = {"C1'", "C3'", "C4'"};
-      const auto& wanted = protein.const_data_ptr<bool>()[i] ? kProtein : kNucleic;
+                                                kNucleic = {"C1'", "C3'", "C4'"},
+                                                kNucleicAtC1 = {"C3'", "C1'", "C4'"};
+      const auto& wanted = protein.const_data_ptr<bool>()[i]   ? kProtein
+                           : conventions.frames_from_conformer ? kNucleic
+                                                               : kNucleicAtC1;
       int found = 0;
       for (size_t k = 0; k < 3; ++k) {
         for (int64_t a = first; a < last; ++a) {
@@ -77,7 +82,7 @@ TokenFrames token_frames(const Batch& batch) {
         }
       }
       valid[i] = found == 3;
-    } else if (mask[first] != 0) {
+    } else if (mask[first] != 0 && conventions.frames_from_conformer) {
       // Atoms of a conformer are consecutive.
       std::vector<std::pair<double, int64_t>> near;
       const auto look = [&](int64_t a) {
@@ -95,6 +100,52 @@ TokenFrames token_frames(const Batch& batch) {
     }
     if (!valid[i]) std::fill(abc, abc + 3, 0);
     first = last;
+  }
+  return out;
+}
+
+TokenFrames structure_frames(const TokenFrames& residues, const at::Tensor& is_atomized,
+                             const at::Tensor& asym_id, const at::Tensor& atom_to_token,
+                             const at::Tensor& x, const at::Tensor& known) {
+  const at::Tensor atomized = on_cpu(is_atomized, at::kBool), chain = on_cpu(asym_id, at::kLong),
+                   token = on_cpu(atom_to_token, at::kLong), position = on_cpu(x, at::kDouble),
+                   there = on_cpu(known, at::kBool);
+  TokenFrames out{on_cpu(residues.atoms, at::kLong).clone(),
+                  on_cpu(residues.has_frame, at::kBool).clone()};
+  const auto* const t = token.const_data_ptr<int64_t>();
+  const auto* const asym = chain.const_data_ptr<int64_t>();
+  const double* const p = position.const_data_ptr<double>();
+  const bool* const is_there = there.const_data_ptr<bool>();
+  auto* const frame = out.atoms.data_ptr<int64_t>();
+  auto* const valid = out.has_frame.data_ptr<bool>();
+  const int64_t A = token.size(0);
+  for (int64_t first = 0; first < A; ++first) {
+    if (first > 0 && t[first] == t[first - 1]) continue;
+    const int64_t i = t[first];
+    int64_t* const abc = frame + 3 * i;
+    if (!atomized.const_data_ptr<bool>()[i]) {
+      valid[i] = valid[i] && is_there[abc[0]] && is_there[abc[1]] && is_there[abc[2]];
+    } else {
+      std::array<std::pair<double, int64_t>, 2> near;
+      near.fill({std::numeric_limits<double>::infinity(), -1});
+      for (int64_t a = 0; a < A; ++a) {
+        if (a == first || !is_there[a] || asym[t[a]] != asym[i]) continue;
+        double square = 0;
+        for (int k = 0; k < 3; ++k) square += std::pow(p[3 * a + k] - p[3 * first + k], 2);
+        const std::pair<double, int64_t> here{square, a};
+        if (here < near[0]) {
+          near[1] = near[0], near[0] = here;
+        } else if (here < near[1]) {
+          near[1] = here;
+        }
+      }
+      valid[i] = is_there[first] && near[1].second >= 0;
+      if (valid[i]) {
+        abc[0] = near[0].second, abc[1] = first, abc[2] = near[1].second;
+        valid[i] = is_bent(p + 3 * abc[0], p + 3 * first, p + 3 * abc[2]);
+      }
+    }
+    if (!valid[i]) std::fill(abc, abc + 3, 0);
   }
   return out;
 }

@@ -227,7 +227,7 @@ std::vector<ConfigField> config_fields(TrainConfig& c) {
   word("data.msa.draw_rows", c.batch.msa.draw_rows, {},
        "cut each alignment to k ~ U{1..n} random rows (SI 2.2), else take the first");
 
-  word("model.preset", c.model_preset, {"initial", "demo", "tiny"},
+  word("model.preset", c.model_preset, ModelConfig::presets(),
        "sizes that hold where no other key of the model is given");
   visit_model_config(
       c.model, [&](const char* key, auto& value, double min, double max, const char* meaning) {
@@ -269,9 +269,14 @@ std::vector<ConfigField> config_fields(TrainConfig& c) {
          "noise levels of training are 16 exp(mean + deviation n) Angstrom, n ~ N(0, 1)");
   number("training.noise.deviation", t.noise.deviation, 0, 10, "deviation of their logarithm");
   number("training.rollout_steps", t.rollout_steps, 0, 2000,
-         "steps of the mini-rollout that the confidence head is trained on; 0: none");
+         "steps of the mini-rollout that names the truth and that the confidence head is trained "
+         "on; 0: none");
   number("training.confidence_every", t.confidence_every, 1, kMany,
-         "steps between two with a mini-rollout; SI: every one");
+         "steps between two that train the confidence head; SI: every one");
+  word(
+      "training.permute", t.permute, {},
+      "copies of a molecule and equivalent atoms of the truth are named as a mini-rollout has them "
+      "(SI 4.2), made at every step whose sample has any");
   word("training.start_from", t.start_from, {},
        "checkpoint whose averaged weights are the start; empty: random weights");
   number("training.checkpoint_steps", t.checkpoint_steps, 1, kMany, "steps between checkpoints",
@@ -307,8 +312,8 @@ TrainConfig read_config(const fs::path& file, const std::vector<std::string>& ov
     return *found;
   };
   for (const Given& one : given)
-    if (one.key == "model.preset") assign(field_of(one), one);
-  config.model = ModelConfig::preset(config.model_preset);
+    if (one.key == "model.preset" || one.key == "model.dialect") assign(field_of(one), one);
+  config.model = ModelConfig::preset(config.model_preset, parse_dialect(dialect));
   for (const Given& one : given) assign(field_of(one), one);
   config.model.dialect = parse_dialect(dialect);
   config.model.validate();

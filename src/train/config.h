@@ -47,6 +47,7 @@ struct TrainConfig {
     bool dropout = true;
     NoiseLevels noise;
     int64_t rollout_steps = 20, confidence_every = 1;
+    bool permute = true;
     std::string start_from;
     int64_t checkpoint_steps = 500, log_steps = 100;
   } training;

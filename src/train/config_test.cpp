@@ -63,6 +63,46 @@ TEST_F(ConfigTest, ReadsSectionsPresetsAndOverrides) {
   EXPECT_EQ(read("").training.batch, TrainConfig{}.training.batch);
 }
 
+TEST_F(ConfigTest, StagesOfTrainingAreThoseOfTheSupplement) {
+  struct Stage {
+    const char* name;
+    int64_t crop, samples, steps;
+    double diffusion, smooth_lddt, bond, distogram, pae;
+  };
+  // SI Table 6 and 5.2.
+  constexpr Stage kStages[] = {{"initial", 384, 48, 78000, 4, 1, 0, 0.03, 0},
+                               {"finetune1", 640, 32, 5859, 4, 0, 1, 0.03, 0},
+                               {"finetune2", 768, 32, 5859, 4, 0, 1, 0.03, 0},
+                               {"finetune3", 768, 32, 7031, 0, 0, 0, 0, 1}};
+  for (const Stage& stage : kStages) {
+    const TrainConfig c =
+        read_config(fs::path(MEGAFOLD_SOURCE_DIR) / "configs" / fmt::format("{}.yaml", stage.name));
+    EXPECT_EQ(c.batch.crop.tokens, stage.crop) << stage.name;
+    EXPECT_EQ(c.model.diffusion_samples, stage.samples) << stage.name;
+    EXPECT_EQ(c.training.steps, stage.steps) << stage.name;
+    EXPECT_EQ(c.training.batch, 256) << stage.name;
+    EXPECT_EQ(c.loss.diffusion, stage.diffusion) << stage.name;
+    EXPECT_EQ(c.loss.smooth_lddt, stage.smooth_lddt) << stage.name;
+    EXPECT_EQ(c.loss.bond, stage.bond) << stage.name;
+    EXPECT_EQ(c.loss.distogram, stage.distogram) << stage.name;
+    EXPECT_EQ(c.loss.pae, stage.pae) << stage.name;
+    EXPECT_EQ(c.loss.confidence, 1e-4) << stage.name;
+    EXPECT_TRUE(c.training.permute) << stage.name;
+    ModelConfig sizes = c.model, first = ModelConfig::preset("initial");
+    sizes.diffusion_samples = first.diffusion_samples;
+    visit_model_config(sizes, [&](const char* key, auto value, double, double, const char*) {
+      visit_model_config(first, [&](const char* other, auto expected, double, double, const char*) {
+        if (std::string_view(key) == other) {
+          EXPECT_EQ(value, expected) << stage.name << " " << key;
+        }
+      });
+    });
+  }
+  EXPECT_EQ(read("model: {dialect: openfold3}").model.max_atoms_per_token, 23);
+  EXPECT_EQ(read("model: {dialect: openfold3}").model.template_multiplication_width, 64);
+  EXPECT_EQ(read("").model.template_multiplication_width, 128);
+}
+
 TEST_F(ConfigTest, TextInAnOverrideStandsAsItIs) {
   const TrainConfig config = read("", {"data.cache=/a b/c: #d \\\"", "run=\"x y\"", "device=cpu"});
   EXPECT_EQ(config.data.cache, "/a b/c: #d \\\"");
@@ -105,7 +145,7 @@ TEST_F(ConfigTest, WrongTypesAndRangesSayWhatIsWanted) {
   EXPECT_NE(refused("optimizer: {ema_warmup: 3}").find("true or false"), std::string::npos);
   EXPECT_NE(refused("device: tpu").find("one of cpu, cuda"), std::string::npos);
   EXPECT_NE(refused("data: {entries: 1ubq}").find("a list"), std::string::npos);
-  EXPECT_NE(refused("model: {preset: huge}").find("one of initial, demo, tiny"), std::string::npos);
+  EXPECT_NE(refused("model: {preset: huge}").find("one of initial, finetune1"), std::string::npos);
   EXPECT_NE(refused("model: {c_s: 30, single_heads: 7}").find("it must divide"), std::string::npos);
 }
 

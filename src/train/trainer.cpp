@@ -20,6 +20,7 @@
 #include "base/publish.h"
 #include "batch/loader.h"
 #include "checkpoint/checkpoint.h"
+#include "loss/permutation.h"
 #include "model/model.h"
 #include "train/metrics.h"
 #include "train/progress.h"
@@ -242,13 +243,20 @@ class Trainer {
                          batch.id, batch.visit, batch.num_tokens(), batch.num_atoms());
     };
     try {
-      const TrainingOutput output =
-          model_.forward_train(batch, {.seed = static_cast<uint64_t>(config_.seed),
-                                       .cycles = config_.training.cycles,
-                                       .dropout = config_.training.dropout,
-                                       .noise = config_.training.noise,
-                                       .rollout_steps = rollout_steps()});
-      return {training_losses(output, batch, config_.loss), output.cycles};
+      const bool permute =
+          config_.training.permute && batch.symmetry && has_choice(*batch.symmetry);
+      const bool confidence = confidence_due();
+      TrainOptions options{
+          .seed = static_cast<uint64_t>(config_.seed),
+          .cycles = config_.training.cycles,
+          .dropout = config_.training.dropout,
+          .noise = config_.training.noise,
+          .rollout_steps = permute || confidence ? config_.training.rollout_steps : 0,
+          .confidence = confidence};
+      if (permute) options.labels = permuted_labels;
+      const TrainingOutput output = model_.forward_train(batch, options);
+      return {training_losses(output, batch, config_.loss, conventions_of(config_.model.dialect)),
+              output.cycles};
     } catch (const BadInput& error) {
       fail<BadInput>("{}: {}; {}", where(), error.what(), stopped());
     } catch (const Error&) {
@@ -260,10 +268,9 @@ class Trainer {
     }
   }
 
-  /// Of the step that comes: 0 where the confidence head is not trained at it.
-  [[nodiscard]] int64_t rollout_steps() const {
-    const bool due = state_.step % config_.training.confidence_every == 0;
-    return due && config_.loss.confidence > 0 ? config_.training.rollout_steps : 0;
+  /// The confidence head is trained at the step that comes.
+  [[nodiscard]] bool confidence_due() const {
+    return state_.step % config_.training.confidence_every == 0 && config_.loss.confidence > 0;
   }
 
   /// One sample: forward, losses, backward; adds its share to the report.
@@ -299,7 +306,8 @@ class Trainer {
     report.cycles += cycles;
     report.entries += (report.entries.empty() ? "" : ",") + batch.id;
     report.forward_seconds += watch.lap();
-    (losses.total * share).backward();
+    // In the last stage an entry without a resolution has no loss that is left.
+    if (losses.total.requires_grad()) (losses.total * share).backward();
     report.backward_seconds += watch.lap();
   }
 

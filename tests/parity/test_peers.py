@@ -1,41 +1,87 @@
 # SPDX-FileCopyrightText: 2026 The megafold authors
 # SPDX-License-Identifier: Apache-2.0
-"""The whole model beside Protenix 2.0.0, on vectors made here and now, and bad folders.
+"""Modules, losses and whole models beside the peers' own, on vectors made here and now; weights of
+released sizes through `megafold convert`; bad folders.
 
-MEGAFOLD_PEER_PYTHON names the interpreter of an environment that holds protenix (it pins its own
-torch); without one the comparison is skipped.
+MEGAFOLD_PEER_PYTHON names the interpreter of an environment that holds protenix and openfold3 (they
+pin their own torch); without one the comparisons are skipped.
 """
 
+import json
 import os
+import struct
 import subprocess
 from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def peer():
+    python = os.environ.get("MEGAFOLD_PEER_PYTHON")
+    if not python:
+        pytest.skip("MEGAFOLD_PEER_PYTHON is not set")
+
+    def run(script, *arguments):
+        subprocess.run([python, HERE / script, *map(str, arguments)], check=True, timeout=1200)
+
+    return run
+
 
 @pytest.mark.full
-def test_algorithm_1_with_recycling(megafold, tmp_path):
-    peer = os.environ.get("MEGAFOLD_PEER_PYTHON")
-    if not peer:
-        pytest.skip("MEGAFOLD_PEER_PYTHON is not set")
-    script = Path(__file__).with_name("protenix_model.py")
-    subprocess.run([peer, script, tmp_path], check=True, timeout=600)
-    done = megafold("parity", tmp_path)
+@pytest.mark.parametrize("seed", ["1", "4"])
+@pytest.mark.parametrize(
+    "dialect, script, cases",
+    [
+        ("protenix", "protenix_model.py", 3),
+        ("openfold3", "openfold3_model.py", 4),
+        ("openfold3", "openfold3_modules.py", 34),
+        ("openfold3", "openfold3_confidence.py", 13),
+    ],
+)
+def test_vectors_of_a_peer(megafold, peer, tmp_path, dialect, script, cases, seed):
+    peer(script, tmp_path, "--seed", seed)
+    done = megafold("parity", tmp_path, "--dialect", dialect)
     assert done.returncode == 0, done.stdout
-    assert done.stdout.endswith("2 passed, 0 failed\n")
+    assert done.stdout.splitlines()[-1] == f"{cases} passed, 0 failed"
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("arguments", [[], ["--seed", "5", "--tokens", "29"]])
-def test_modules_of_openfold3(megafold, tmp_path, arguments):
-    peer = os.environ.get("MEGAFOLD_PEER_PYTHON")
-    if not peer:
-        pytest.skip("MEGAFOLD_PEER_PYTHON is not set")
-    script = Path(__file__).with_name("openfold3_modules.py")
-    subprocess.run([peer, script, tmp_path, *arguments], check=True, timeout=600)
+def test_modules_of_openfold3_at_another_length(megafold, peer, tmp_path):
+    peer("openfold3_modules.py", tmp_path, "--seed", "5", "--tokens", "29")
     done = megafold("parity", tmp_path, "--dialect", "openfold3")
+    assert done.stdout.splitlines()[-1] == "34 passed, 0 failed"
+
+
+def tensors(path: Path) -> dict[str, tuple[str, list[int], bytes]]:
+    """Of a safetensors file: type, shape and bytes by name."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    header.pop("__metadata__", None)
+    begin = 8 + length
+    return {
+        name: (one["dtype"], one["shape"], data[slice(*(begin + at for at in one["data_offsets"]))])
+        for name, one in header.items()
+    }
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("dialect", ["protenix", "openfold3"])
+def test_released_sizes_through_convert(megafold, peer, tmp_path, dialect):
+    """About 370 M random weights: convert, compare a whole pass and gradients, convert back."""
+    peer(f"{dialect}_model.py", tmp_path, "--released")
+    ours, again = tmp_path / "ours.safetensors", tmp_path / "again.safetensors"
+    done = megafold("convert", tmp_path / "peer.pt", ours, "--from", dialect)
+    assert done.returncode == 0, done.stderr
+    done = megafold("parity", tmp_path, "--dialect", dialect)
     assert done.returncode == 0, done.stdout
-    assert done.stdout.splitlines()[-1].endswith("passed, 0 failed")
+    back = tmp_path / "back.safetensors"
+    assert megafold("convert", ours, back, "--from", "megafold", "--to", dialect).returncode == 0
+    assert megafold("convert", back, again, "--from", dialect).returncode == 0
+    assert tensors(ours) == tensors(again)
 
 
 def test_a_folder_without_vectors_is_refused(megafold, tmp_path):

@@ -1,0 +1,230 @@
+# SPDX-FileCopyrightText: 2026 The megafold authors
+# SPDX-License-Identifier: Apache-2.0
+"""Golden vectors of OpenFold 3's whole Algorithm 1: input embedder, recycling with templates, MSA
+module, Pairformer, one call of the denoiser, and every head on a given structure.
+
+Run in an environment that holds openfold3 0.5.0 and torch:
+
+    python tests/parity/openfold3_model.py OUT [--seed N]
+    megafold parity OUT --dialect openfold3
+
+Sizes are small, all weights random, everything in float64. Cases: one cycle, several chains; three
+cycles of one chain without an alignment; masked tokens and atoms behind the real ones; dropout with
+the masks it drew. With --released the model has its released sizes; its weights stand beside the
+case in peer.pt as torch saves a state dict.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import torch
+from complexes import GivenDropout, fill, make_batch, make_complex, padded, write_model_case
+from vectors import SINGLE, round_f32
+
+# OpenFold 3 casts to float32 by name in some places; here every such place is to stay in float64.
+torch.float32 = torch.float64
+torch.Tensor.float = torch.Tensor.double
+
+from openfold3.projects.of3_all_atom.config.model_config import model_config  # noqa: E402
+from openfold3.projects.of3_all_atom.model import OpenFold3  # noqa: E402
+
+SIZES = {
+    "c_s": 48, "c_z": 32, "c_m": 24, "c_atom": 16, "c_atompair": 8, "c_token_input": 24,
+    "c_token": 40, "atom_blocks": 1, "msa_blocks": 2, "msa_heads": 4, "outer_product_width": 8,
+    "pairformer_blocks": 2, "single_heads": 4, "triangle_multiplication_width": 24,
+    "triangle_attention_heads": 4, "triangle_attention_width": 8, "transition_factor": 4,
+    "template_blocks": 1, "c_template": 16, "template_multiplication_width": 16,
+    "template_attention_heads": 2, "template_attention_width": 8, "confidence_blocks": 1,
+    "diffusion_blocks": 2, "diffusion_heads": 4, "fourier_width": 32,
+}  # fmt: skip
+
+
+def small(config) -> None:
+    """The same sizes in the peer's words."""
+    s, a = SIZES, config.architecture
+    a.shared.c_s, a.shared.c_z, a.shared.c_s_input = s["c_s"], s["c_z"], s["c_token_input"] + 65
+    pair = {"c_hidden_mul": s["triangle_multiplication_width"], "c_hidden_pair_att": 8}
+    for encoder, token in ((a.input_embedder.atom_attn_enc, s["c_token_input"]),
+                           (a.diffusion_module.atom_attn_enc, s["c_token"]),
+                           (a.diffusion_module.atom_attn_dec, s["c_token"])):  # fmt: skip
+        encoder.update({"c_hidden": 4, "no_blocks": 1, "c_token": token, "c_atom": s["c_atom"],
+                        "c_atom_pair": s["c_atompair"]})  # fmt: skip
+    for part in (a.input_embedder, a.input_embedder.atom_attn_enc, a.diffusion_module.atom_attn_enc,
+                 a.template, a.msa.msa_module, a.pairformer, a.diffusion_module.diffusion_module,
+                 a.diffusion_module.diffusion_conditioning, a.heads.pairformer_embedding,
+                 a.diffusion_module.diffusion_transformer, a.msa.msa_module_embedder,
+                 a.heads.pairformer_embedding.pairformer, a.heads.pae, a.heads.pde, a.heads.lddt,
+                 a.heads.distogram, a.heads.experimentally_resolved):  # fmt: skip
+        for key in ("c_s", "c_z"):
+            if key in part:
+                part[key] = s[key]
+        if "c_s_input" in part:
+            part.c_s_input = s["c_token_input"] + 65
+    a.template.c_t = s["c_template"]
+    a.template.template_pair_embedder.update({"c_in": s["c_z"], "c_out": s["c_template"]})
+    a.template.template_pair_stack.update({
+        "c_t": s["c_template"], "c_hidden_tri_att": 8, "c_hidden_tri_mul": 16, "no_blocks": 1,
+        "no_heads": 2,
+    })  # fmt: skip
+    a.msa.msa_module_embedder.c_m = s["c_m"]
+    a.msa.msa_module.update(pair | {"c_m": s["c_m"], "c_hidden_opm": 8, "no_heads_msa": 4,
+                                    "no_blocks": 2, "transition_n": 4})  # fmt: skip
+    blocks = pair | {"c_hidden_pair_bias": 12, "no_heads_pair_bias": 4, "transition_n": 4}
+    a.pairformer.update(blocks | {"no_blocks": 2})
+    a.heads.pairformer_embedding.pairformer.update(blocks | {"no_blocks": 1})
+    a.diffusion_module.diffusion_module.c_token = s["c_token"]
+    a.diffusion_module.diffusion_conditioning.c_fourier_emb = s["fourier_width"]
+    a.diffusion_module.diffusion_transformer.update(
+        {"c_a": s["c_token"], "c_hidden": 10, "no_heads": 4, "no_blocks": 2}
+    )
+
+
+def build(released: bool, dropout: bool) -> OpenFold3:
+    config = model_config.copy_and_resolve_references()
+    if not released:
+        small(config)
+    a = config.architecture
+    a.msa.msa_module_embedder.subsample_all_msa = False
+    a.heads.pairformer_embedding.pairformer.pair_dropout = 0.0
+    if not dropout:
+        a.template.template_pair_stack.dropout_rate = 0.0
+        a.msa.msa_module.update({"msa_dropout": 0.0, "pair_dropout": 0.0})
+        a.pairformer.pair_dropout = 0.0
+    model = OpenFold3(config).double().train()
+    fill(model, 0.3 if released else 1.0)
+    return model
+
+
+def peer_batch(batch: dict, real_atoms: torch.Tensor, real_tokens: torch.Tensor) -> dict:
+    """OpenFold 3's names, without a batch axis."""
+    one_hot = torch.nn.functional.one_hot
+    tokens = len(batch["restype"])
+    count = torch.bincount(batch["atom_to_token"], weights=real_atoms, minlength=tokens).long()
+    peer = {key: batch[key] for key in (
+        "residue_index", "token_index", "asym_id", "entity_id", "sym_id", "token_bonds", "ref_pos",
+        "ref_mask", "ref_charge", "ref_space_uid", "profile", "deletion_mean", "is_protein",
+        "is_rna", "is_dna", "is_ligand", "is_atomized", "template_distogram",
+        "template_unit_vector", "template_pseudo_beta_mask", "template_backbone_frame_mask",
+    )}  # fmt: skip
+    deletion = batch["deletion"]
+    return peer | {
+        "restype": one_hot(batch["restype"], 32).double(),
+        "ref_element": one_hot((batch["ref_element"] - 1).clamp_min(0), 119).double(),
+        "ref_atom_name_chars": one_hot(batch["ref_atom_name_chars"], 64).double(),
+        "msa": one_hot(batch["msa"], 32).double(), "has_deletion": (deletion > 0).double(),
+        "deletion_value": torch.atan(deletion / 3) * 2 / torch.pi,
+        "msa_mask": real_tokens.expand(deletion.shape).clone(),
+        "template_restype": one_hot(batch["template_restype"], 32).double(),
+        "token_mask": real_tokens, "atom_mask": real_atoms, "num_atoms_per_token": count,
+        "start_atom_index": batch["token_start"], "atom_to_token_index": batch["atom_to_token"],
+        "num_paired_seqs": torch.tensor(1),
+    }  # fmt: skip
+
+
+def drawn(batch: dict, samples: int) -> dict:
+    atoms = len(batch["atom_to_token"])
+    return {
+        "x_noisy": round_f32(torch.randn(samples, atoms, 3) * 20),
+        "t_hat": round_f32(torch.rand(samples) * 30 + 0.1),
+        "x_pred": round_f32(torch.randn(1, atoms, 3) * 12),
+    }
+
+
+def write_case(out: Path, name: str, *, tokens, rows, cycles, samples, chains=5, masked=0,
+               dropout=False, released=False) -> dict:  # fmt: skip
+    """`masked`: the peer runs a batch of two, whose second has so many tokens fewer; it is the
+    case, and what it holds behind its own tokens and atoms is padding."""
+    model = build(released, dropout)
+    # Of several templates the peer draws the masks together, megafold one after the other.
+    batch = make_batch(make_complex(tokens, chains), rows, templates=1 if dropout else 2)
+    real = tokens, len(batch["atom_to_token"])
+    inputs = [batch]
+    if masked:
+        smaller = make_batch(make_complex(tokens - masked, chains), rows, templates=2)
+        real = tokens - masked, len(smaller["atom_to_token"])
+        assert real[1] < len(batch["atom_to_token"]), "another seed, please"
+        inputs.append(padded(smaller, tokens, len(batch["atom_to_token"])))
+    draws = [drawn(one, samples) for one in inputs]
+    masks = []
+    for one in inputs:
+        n, a = real if one is inputs[-1] else (tokens, len(batch["atom_to_token"]))
+        masks.append(((torch.arange(len(one["atom_to_token"])) < a).double(),
+                      (torch.arange(tokens) < n).double()))  # fmt: skip
+    items = [peer_batch(one, *mask) for one, mask in zip(inputs, masks)]
+    peer = {key: torch.stack([item[key] for item in items]) for key in items[0]}
+    x_noisy, t_hat, x_pred = (
+        torch.stack([draw[key] for draw in draws]) for key in ("x_noisy", "t_hat", "x_pred")
+    )
+    with GivenDropout() as given:
+        s_inputs, s, z = model.run_trunk(peer, cycles)
+    sampled = {key: value.unsqueeze(1) for key, value in peer.items()}
+    x_denoised = model.diffusion_module(
+        batch=sampled, xl_noisy=x_noisy, token_mask=sampled["token_mask"],
+        atom_mask=sampled["atom_mask"], t=t_hat, si_input=s_inputs.unsqueeze(1),
+        si_trunk=s.unsqueeze(1), zij_trunk=z.unsqueeze(1), use_conditioning=True,
+    )  # fmt: skip
+    heads = model.aux_heads(
+        batch=sampled, si_input=s_inputs.unsqueeze(1), use_zij_trunk_embedding=True,
+        output={"si_trunk": s.unsqueeze(1), "zij_trunk": z.unsqueeze(1),
+                "atom_positions_predicted": x_pred},
+    )  # fmt: skip
+    n, a = real
+    outputs = {
+        "s_inputs": s_inputs[-1][:n], "s": s[-1][:n], "z": z[-1][:n, :n],
+        "distogram": heads["distogram_logits"][-1, 0][:n, :n], "x_denoised": x_denoised[-1][:, :a],
+        "plddt": heads["plddt_logits"][-1][:, :a], "pae": heads["pae_logits"][-1][:, :n, :n],
+        "pde": heads["pde_logits"][-1][:, :n, :n],
+        "resolved": heads["experimentally_resolved_logits"][-1][:, :a],
+    }  # fmt: skip
+    more = dict(draws[-1])
+    if masked:
+        real_atoms, real_tokens = masks[-1]
+        more |= {"token_mask": real_tokens, "atom_mask": real_atoms,
+                 "msa_mask": real_tokens.expand(rows, tokens).contiguous()}  # fmt: skip
+    if dropout:
+        more |= given.tensors()
+    write_model_case(out / f"{name}.safetensors", model, inputs[-1], more, outputs, released)
+    config = {"cycles": cycles, "real_tokens": n, "real_atoms": a}
+    if released:
+        torch.save({k: v.to(SINGLE) for k, v in model.state_dict().items()}, out / "peer.pt")
+        config |= {"preset": "initial", "checkpoint": "ours.safetensors"}
+    else:
+        config |= SIZES | {"max_atoms_per_token": 23}
+    return {"class": "openfold3.projects.of3_all_atom.model.OpenFold3", "config": config}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--released", action="store_true")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(options.seed)
+    if options.released:
+        manifest = {
+            "model_released": write_case(
+                options.out, "model_released", tokens=14, rows=3, cycles=2, samples=1, released=True
+            )
+        }
+    else:
+        manifest = {
+            "model_many_chains": write_case(
+                options.out, "model_many_chains", tokens=37, rows=5, cycles=1, samples=2),
+            "model_one_chain_no_alignment": write_case(
+                options.out, "model_one_chain_no_alignment", tokens=21, rows=1, cycles=3,
+                samples=3, chains=1),
+            "model_masked_rows": write_case(
+                options.out, "model_masked_rows", tokens=24, rows=4, cycles=2, samples=1, masked=5),
+            "model_dropout": write_case(
+                options.out, "model_dropout", tokens=19, rows=4, cycles=2, samples=1, dropout=True),
+        }  # fmt: skip
+    (options.out / "manifest.json").write_text(json.dumps(manifest, indent=1))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()
