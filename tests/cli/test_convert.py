@@ -130,6 +130,26 @@ def test_there_and_back_is_bit_equal(megafold, tiny_weights, tmp_path, dialect):
     assert read_safetensors(back) == read_safetensors(state)
 
 
+def test_the_module_that_openfold3_names_twice_is_one(megafold, tiny_weights, tmp_path):
+    state = tiny_weights["openfold3"]
+    names = read_safetensors(state)
+    second = "sample_diffusion."
+    twice = [name for name in names if name.startswith(second)]
+    assert len(twice) > 50
+    assert all(names[name] == names[name.removeprefix(second)] for name in twice)
+    assert "version_tensor" in names
+    # Another value under the second name: no one model holds both.
+    data = bytearray(state.read_bytes())
+    (length,) = struct.unpack("<Q", data[:8])
+    at = json.loads(data[8 : 8 + length])[twice[0]]["data_offsets"][0]
+    data[8 + length + at + 3] ^= 1
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(data)
+    done = megafold("convert", broken, tmp_path / "o", "--from", "openfold3", "--preset", "tiny")
+    assert done.returncode == 2
+    assert twice[0] in done.stderr
+
+
 def test_a_file_of_torch_gives_the_same(megafold, tiny_weights, tmp_path):
     state = read_safetensors(tiny_weights["protenix"])
     names = list(state)
