@@ -82,15 +82,21 @@ def table(op, gpu):
             saved = [row["saved_mib"] for row in here[impl].values() if row.get("saved_mib")]
             saved_cell = f"{saved[0]:.0f}" if saved else "-"
             name = f"**{impl}**" if impl == "megafold" else impl
-            when = f"{any_row['date'][:10]}, {any_row['sm_mhz']} MHz"
+            when = any_row["date"][:10]
+            if any_row["sm_mhz"]:
+                when += f", {any_row['sm_mhz']} MHz"
             lines.append(f"| {shape} | {name} | {cells[0]} | {cells[1]} | {saved_cell} | {when} |")
         if floor := floors.get(shape):
             cells = [number(floor[name]) if name in floor else "-" for name in PASSES]
             lines.append(f"| {shape} | *counted floor* | {cells[0]} | {cells[1]} | | |")
     lines.append("")
+    how = "Medians of interleaved runs in one process, L2 flushed, eager launches; "
+    if op == "train_step":
+        how = "Medians of whole steps, each implementation in a process of its own; "
     lines.append(
-        "Medians of interleaved runs in one process, L2 flushed, eager launches; "
-        f"from bench/results/{gpu}.json." + (" Stale: the kernel changed since." if stale else "")
+        how
+        + f"from bench/results/{gpu}.json."
+        + (" Stale: the kernel changed since." if stale else "")
     )
     return "\n".join(lines) + "\n"
 
