@@ -385,11 +385,13 @@ class Trainer {
         Scalar{"speed/step_seconds", f(r.seconds())},
         Scalar{"speed/tokens_per_second", f(static_cast<double>(r.tokens) / r.seconds())},
         Scalar{"speed/wait_share", f(r.data_seconds / r.seconds())}};
+    std::vector<std::string> tags;  // what the scalars below look at
+    tags.reserve(r.optional.size());
     for (const auto& [name, values] : r.optional) {
       const double mean =
           std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
       line[name] = mean;
-      scalars.push_back({"loss/" + name, f(mean)});
+      scalars.push_back({tags.emplace_back("loss/" + name), f(mean)});
     }
     metrics_->append(line);
     events_->scalars(r.step, now, scalars);

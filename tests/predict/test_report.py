@@ -151,6 +151,24 @@ def test_a_browser_draws_it(tiny_run, tmp_path, width, dark):
     assert len({p for row in rows[::3] for p in row[::3]}) > 200, "the structure is drawn"
 
 
+def test_the_events_name_what_the_metrics_hold(tiny_run):
+    (events,) = (tiny_run / "events").iterdir()
+    data, tags, at = events.read_bytes(), [], 0
+    while at < len(data):  # TFRecord: length, its checksum, the event, its checksum
+        length = int.from_bytes(data[at : at + 8], "little")
+        record = data[at + 12 : at + 12 + length]
+        tags.append(re.findall(rb"(?:loss|optimizer|speed)/[a-z_]+(?=\x15)", record))
+        assert record.count(b"\x15") >= len(tags[-1])
+        at += length + 16
+    lines = [json.loads(s) for s in (tiny_run / "metrics.jsonl").read_text().splitlines()]
+    steps = [s for s in lines if s["event"] == "step"]
+    assert len(tags) == len(steps) + 1  # the file's version comes first
+    for names, step in zip(tags[1:], steps):
+        optional = {"bond", "plddt_loss", "pae_loss", "pde_loss", "resolved_loss"} & set(step)
+        assert {f"loss/{n}".encode() for n in optional} <= set(names)
+    assert b"loss/plddt_loss" in tags[1]
+
+
 @pytest.mark.full
 def test_tensorboard_reads_the_events(tiny_run, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
