@@ -72,11 +72,13 @@ def make(shape, kind, generator):
 FIRST, STEP = -48, 32  # of the windows of atoms: window b's key j is atom FIRST + b STEP + j
 
 
-def unfold(k, v, mask, windows, keys):
-    """k, v [1, R, A, H, D] and mask [1, R, A] or None as [B, R, Nk, ..], one batch a window."""
-    tokens = k.shape[2]
-    atom = torch.arange(windows, device="cuda")[:, None] * STEP + FIRST
-    atom = atom + torch.arange(keys, device="cuda")
+def unfold(k, v, mask, first, keys):
+    """k, v [1, R, A, H, D] and mask [1, R, A] or None as [B, R, Nk, ..], one batch a window.
+
+    `first` [B]: the windows' first atoms.
+    """
+    tokens, windows = k.shape[2], len(first)
+    atom = first[:, None] + torch.arange(keys, device="cuda")
     inside, atom = (atom >= 0) & (atom < tokens), atom.clamp(0, tokens - 1)
     k, v = (x[0][:, atom].transpose(0, 1) for x in (k, v))  # [R, B, Nk, H, D] before
     valid = inside[:, None].expand(windows, k.shape[1], keys)
@@ -101,7 +103,8 @@ def run_case(kernels, shape, kind, seed):
         torch.cuda.synchronize()
         results.append((out, lse))
     if window is not None:
-        k, v, mask = unfold(k, v, mask, batch, shape[4])
+        first = torch.arange(batch, device="cuda") * STEP + FIRST
+        k, v, mask = unfold(k, v, mask, first, shape[4])
     exact = evo_attention_by_rows(
         *(x if x is None else x.double() for x in (q, k, v, bias)),
         mask,
@@ -178,6 +181,7 @@ def cases(small):
             yield (2, rows, 2, 100, 101, dim), {"nobias", "mask"}
             yield (7, rows, 4, 32, 128, dim), {"window", "gate"}
             yield (9, rows, 4, 32, 128, dim), {"window", "mask", "bias16"}
+            yield (8, rows, 3, 17, 100, dim), {"window", "mask", "gate"}
     yield (4, 1, 16, 384, 384, 64), set()
     yield (4, 1, 2, 769, 769, 64), {"mask"}
     yield (1, 384, 4, 384, 384, 32), {"mask"}

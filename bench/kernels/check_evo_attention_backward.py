@@ -16,7 +16,7 @@ import math
 import sys
 
 import torch
-from check_evo_attention import make
+from check_evo_attention import FIRST, STEP, make, unfold
 from library import Kernels, backward_params, forward_params
 
 NAMES = ("dq", "dk", "dv", "dgate", "dbias")
@@ -44,10 +44,15 @@ def attention(q, k, v, bias, mask, gate):
     return (out if gate is None else out * torch.sigmoid(gate)), lse
 
 
-def gradients(tensors, mask, dout, dtype):
-    """Gradients of q, k, v, gate and bias (None where there is none) in `dtype`; out and lse."""
+def gradients(tensors, mask, dout, dtype, window=None):
+    """Gradients of q, k, v, gate and bias (None where there is none) in `dtype`; out and lse.
+
+    `window`: None, or (first, keys): the windows' first atoms and how many keys each has.
+    """
     leaves = [None if x is None else x.detach().to(dtype).requires_grad_() for x in tensors]
     q, k, v, gate, bias = leaves
+    if window is not None:
+        k, v, mask = unfold(k, v, mask, *window)
     out, lse = attention(q, k, v, bias, mask, gate)
     found = iter(torch.autograd.grad(out, [x for x in leaves if x is not None], dout.to(dtype)))
     return [None if x is None else next(found) for x in leaves], out.detach(), lse.detach()
@@ -57,9 +62,15 @@ def run_case(kernels, shape, kind, seed):
     generator = torch.Generator("cuda").manual_seed(seed)
     q, k, v, bias, mask, gate = make(shape, kind - {"mask"}, generator)
     batch, rows, queries, heads, dim = q.shape
-    keys = k.shape[2]
+    keys, window, first = shape[4], None, None
+    if "window" in kind:
+        first = torch.arange(batch, device="cuda") * STEP + FIRST
+        if "inside" in kind:  # as OpenFold 3 shifts them
+            first = first.clamp(0, k.shape[2] - keys)
+        window = (first, keys)
+    batches, tokens = k.shape[0], k.shape[2]
     if "mask" in kind:
-        mask = torch.rand(batch, rows, keys, generator=generator, device="cuda") > 0.2
+        mask = torch.rand(batches, rows, tokens, generator=generator, device="cuda") > 0.2
         mask[:, 0] = False  # a row without a valid key
         if rows > 1:
             mask[:, -1, keys // 2 :] = False
@@ -69,10 +80,14 @@ def run_case(kernels, shape, kind, seed):
         mask[:, 0, keys // 2] = True
     dout = torch.randn(q.shape, generator=generator, device="cuda").bfloat16()
     tensors = (q, k, v, gate, bias)
-    exact, out, lse = gradients(tensors, mask, dout, torch.float64)
-    plain, _, _ = gradients(tensors, mask, dout, torch.bfloat16)
+    exact, out, lse = gradients(tensors, mask, dout, torch.float64, window)
+    plain, _, _ = gradients(tensors, mask, dout, torch.bfloat16, window)
     out, lse = out.bfloat16().contiguous(), lse.float().contiguous()
-    forward = forward_params(q, k, v, bias, mask, gate, None, out, lse)
+    place = None if window is None else (FIRST, STEP, keys)
+    forward = forward_params(q, k, v, bias, mask, gate, None, out, lse, place)
+    if "inside" in kind:
+        first = first.int()
+        forward.key_first = first.data_ptr()
     results = []
     for _ in range(2):
         ours = [None if x is None else torch.full_like(x, math.nan) for x in (q, k, v, gate)]
@@ -117,6 +132,8 @@ def cases(small):
         for dim in (32, 48, 64):
             for rows in (1, 5, 9):
                 yield (1, rows, 2, 129, 97, dim), {"mask", "gate"} if rows == 5 else {"mask"}
+        yield (5, 3, 2, 32, 128, 32), {"window", "mask", "gate"}
+        yield (6, 2, 1, 32, 128, 32), {"window", "inside"}
         return
     for n in (1, 2, 15, 16, 17, 31, 63, 64, 65, 97, 127, 128, 129, 203, 384, 500):
         for dim in (32, 48, 64):
@@ -139,6 +156,14 @@ def cases(small):
         yield (1, 5, 2, 70, 70, dim), {"onekey", "gate"}
         yield (1, 3, 2, 1000, 2111, dim), {"mask"}
         yield (1, 12, 2, 768, 768, dim), {"mask"}
+    for rows in (1, 4, 48):
+        yield (7, rows, 4, 32, 128, 32), {"window", "gate"}
+        yield (8, rows, 4, 32, 128, 32), {"window", "inside"}
+        yield (9, rows, 4, 32, 128, 32), {"window", "mask", "bias16", "inside"}
+        yield (40, rows, 2, 32, 128, 32), {"window", "wide", "mask", "gate"}
+    yield (1, 2, 4, 32, 128, 32), {"window", "nobias"}
+    yield (9, 3, 3, 17, 100, 32), {"window", "mask", "gate"}
+    yield (288, 5, 4, 32, 128, 32), {"window", "mask"}
     yield (1, 200, 4, 384, 384, 32), {"mask"}
     yield (1, 48, 16, 384, 384, 48), set()
     yield (4, 1, 16, 384, 384, 64), set()

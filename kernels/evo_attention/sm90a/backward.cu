@@ -7,6 +7,7 @@
 #include "kernels/evo_attention/sm90a/backward.cuh"
 #include "kernels/evo_attention/sm90a/backward_prepare.cuh"
 #include "kernels/evo_attention/sm90a/sm90a.h"
+#include "kernels/evo_attention/sm90a/windows.h"
 
 namespace megafold::kernels {
 namespace sm90a {
@@ -182,7 +183,9 @@ Reasons supports(const EvoAttentionBackward& p) {
   need(f.dtype == DType::bf16, std::string("takes bf16, not ") + name_of(f.dtype));
   need(f.head_dim == 32 || f.head_dim == 48 || f.head_dim == 64,
        "takes a head width of 32, 48 or 64, not " + std::to_string(f.head_dim));
-  need(f.key_total == 0, "takes no windows of keys");
+  const bool windows = f.key_total != 0;
+  need(!windows || windows_fit(f),
+       "takes windows of at most 32 queries and 128 keys at a head width of 32");
   need(f.bias == nullptr || f.bias_dtype != DType::f64, "takes no f64 bias");
   need(p.dbias == nullptr || f.bias != nullptr, "no dbias without a bias");
   need(f.scale != 0, "takes no scale of 0");
@@ -199,15 +202,17 @@ Reasons supports(const EvoAttentionBackward& p) {
            (f.gate == nullptr || aligned(f.gate, f.gate_stride, 16)) &&
            (p.dgate == nullptr || aligned(p.dgate, p.dgate_stride, 16)),
        "needs q, k, v, out, dout, gate and dgate at multiples of 16 bytes");
-  need(aligned(p.dq, p.dq_stride, 4) && aligned(p.dk, p.dk_stride, 4) &&
-           aligned(p.dv, p.dv_stride, 4),
-       "needs dq, dk and dv at multiples of 4 bytes");
-  const auto spread = [](const TokenStrides& s, const EvoAttentionForward& f, int64_t tokens) {
+  const uintptr_t step = windows ? 16 : 4;
+  need(aligned(p.dq, p.dq_stride, step) && aligned(p.dk, p.dk_stride, step) &&
+           aligned(p.dv, p.dv_stride, step),
+       "needs dq, dk and dv at multiples of " + std::to_string(step) + " bytes");
+  const auto spread = [](const TokenStrides& s, const EvoAttentionForward& f, int64_t tokens,
+                         bool batched = true) {
     return (f.heads == 1 || s.head > 0) && (tokens == 1 || s.token > 0) &&
-           (f.rows == 1 || s.row > 0) && (f.batch == 1 || s.batch > 0);
+           (f.rows == 1 || s.row > 0) && (f.batch == 1 || s.batch > 0 || !batched);
   };
-  need(spread(f.q_stride, f, f.queries) && spread(f.k_stride, f, f.keys) &&
-           spread(f.v_stride, f, f.keys) && spread(f.out_stride, f, f.queries) &&
+  need(spread(f.q_stride, f, f.queries) && spread(f.k_stride, f, f.keys, !windows) &&
+           spread(f.v_stride, f, f.keys, !windows) && spread(f.out_stride, f, f.queries) &&
            spread(p.dout_stride, f, f.queries),
        "takes no broadcast or negative strides in q, k, v, out and dout");
   constexpr int64_t kMost = std::numeric_limits<int>::max();
@@ -222,10 +227,12 @@ Reasons supports(const EvoAttentionBackward& p) {
 }
 
 int64_t workspace_bytes(const EvoAttentionBackward& p) {
+  if (windows_fit(p.forward)) return windows_backward_bytes(p);
   return Plan(p).bytes;
 }
 
 void run(const EvoAttentionBackward& p, void* workspace, Stream stream) {
+  if (windows_fit(p.forward)) return launch_windows_backward(p, workspace, stream);
   const Plan plan(p);
   prepare(p, plan, workspace, stream);
   const int64_t d = p.forward.head_dim;

@@ -16,6 +16,7 @@
 
 #include "kernels/common/arch/sm90a/host.h"
 #include "kernels/evo_attention/sm90a/backward.cuh"
+#include "kernels/evo_attention/sm90a/hidden.h"
 
 namespace megafold::kernels::sm90a {
 
@@ -82,9 +83,10 @@ __device__ __forceinline__ int only_valid_key(const PrepareArguments& a, int b, 
   return *shared;
 }
 
-/// -log2(e) lse; a row without a valid key has lse = -inf, and keeps it so that P = 0.
+/// -log2(e) lse; a row without a valid key has lse = -inf, and keeps it so that P = 0. So does one
+/// whose keys are all hidden by the bias.
 __device__ __forceinline__ float minus_lse_of(float lse) {
-  return lse == -INFINITY ? -INFINITY : -lse * kLog2E;
+  return lse <= kHiddenLse ? -INFINITY : -lse * kLog2E;
 }
 
 /// With one valid key P is 1 and dS = dP - delta is 0, but out is rounded, and that would be all

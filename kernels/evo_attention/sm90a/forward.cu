@@ -10,6 +10,7 @@
 #include "kernels/common/arch/sm90a/host.h"
 #include "kernels/common/arch/sm90a/tma.cuh"
 #include "kernels/evo_attention/sm90a/sm90a.h"
+#include "kernels/evo_attention/sm90a/windows.h"
 
 namespace megafold::kernels {
 namespace sm90a {
@@ -64,6 +65,7 @@ Call plan_call(const EvoAttentionForward& p) {
 struct PrepareArgs {
   const void* bias;
   int64_t batch_stride, head_stride, query_stride, key_stride;
+  float inverse_scale;
   void* tiles;
   int64_t tiles_count;
   int32_t heads, queries, keys, query_tiles, key_tiles;
@@ -113,7 +115,7 @@ __device__ float to_float(__nv_bfloat16 x) {
   return __bfloat162float(x);
 }
 
-/// bias * log2(e), tile `tile` of 64 queries x 64 keys in the order of wgmma's accumulators: 16
+/// bias / scale, tile `tile` of 64 queries x 64 keys in the order of wgmma's accumulators: 16
 /// bytes of [8-key block c][thread t < 128] hold rows 16 (t / 32) + t % 32 / 4 (+ 8) and keys 8 c +
 /// 2 (t % 4) (+ 1). Past the last query or key: 0.
 template <class T>
@@ -137,7 +139,7 @@ __device__ void prepare_bias(const PrepareArgs& args, int64_t tile) {
       const float x =
           inside ? to_float(from[down * args.query_stride + column * args.key_stride]) : 0.0F;
       // A finite bias stays finite: -3e38 is a mask to some, and a whole row of it is a row.
-      const float scaled = x * kLog2E;
+      const float scaled = x * args.inverse_scale;
       value[i] = isinf(scaled) && !isinf(x) ? copysignf(3.4028234e38F, x) : scaled;
     }
     to[c * 128] = make_float4(value[0], value[1], value[2], value[3]);
@@ -169,6 +171,7 @@ void launch_prepare(const EvoAttentionForward& p, const Call& c, char* workspace
   args.head_stride = p.bias_head;
   args.query_stride = p.bias_query;
   args.key_stride = p.bias_key;
+  args.inverse_scale = static_cast<float>(1 / p.scale);
   args.tiles = workspace + c.bias_at;
   args.zeroed = reinterpret_cast<int32_t*>(workspace);
   args.zeroed_count = c.list_at / 4;
@@ -270,6 +273,7 @@ Reasons supports(const EvoAttentionForward& p) {
     reasons.push_back(std::string("bias is ") + name_of(p.bias_dtype) + ", not f32 or bf16");
   }
   if (p.keys < 1) reasons.push_back("there are no keys");
+  if (p.scale == 0) reasons.push_back("scale is 0");
   const bool windows = p.key_total != 0;
   const int64_t key_batch = windows ? 1 : p.batch, key_tokens = windows ? p.key_total : p.keys;
   require_tensor(reasons, "q", p.q, p.q_stride, p.batch, p.rows, p.queries, p.heads);
@@ -300,6 +304,7 @@ int64_t workspace_bytes(const EvoAttentionForward& p) {
 
 void launch_forward_call(const EvoAttentionForward& p, void* workspace, Stream stream) {
   if (p.batch * p.rows * p.heads * p.queries == 0) return;
+  if (windows_fit(p)) return launch_windows_forward(p, stream);
   const Call c = plan_call(p);
   char* base = static_cast<char*>(workspace);
 
@@ -323,12 +328,6 @@ void launch_forward_call(const EvoAttentionForward& p, void* workspace, Stream s
   args.mask_row = p.mask_row;
   args.mask_key = p.mask_key;
   args.scale = static_cast<float>(p.scale);
-  const auto pair_of = [](double x) {
-    return uint32_t{0x10001} * __bfloat16_as_ushort(__float2bfloat16(static_cast<float>(x)));
-  };
-  const double q_scale = p.scale * 1.4426950408889634;
-  args.q_scale_high = pair_of(q_scale);
-  args.q_scale_low = pair_of(q_scale - __bfloat162float(__float2bfloat16(q_scale)));
   args.gate = static_cast<const __nv_bfloat16*>(p.gate);
   args.gate_stride = p.gate_stride;
   args.out = static_cast<__nv_bfloat16*>(p.out);

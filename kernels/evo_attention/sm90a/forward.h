@@ -47,8 +47,8 @@ struct ForwardArgs {
   CUtensorMap q, k, v;  // dimensions D, H, N, R, B; boxes of 64 tokens
   CUtensorMap bias;     // exact kernel, tma_*: dimensions Nk, Nq, H, B; boxes of 128 bytes x 64
 
-  // Shared kernel: bias tiles of 64 x 64, times log2 e, in the accumulators' order; or null. Bits
-  // of the mask: [B, row_groups * rows of the plan, key_tiles * 2].
+  // Shared kernel: bias tiles of 64 x 64, divided by scale, in the accumulators' order; or null.
+  // Bits of the mask: [B, row_groups * rows of the plan, key_tiles * 2].
   const void* bias_tiles;
   const uint32_t* valid;
   ForwardQueue* queue;
@@ -57,7 +57,6 @@ struct ForwardArgs {
                    // + tile; or null: it does all of them
   int32_t row_groups, query_blocks, items;
   int32_t head_group;  // heads that follow each other in the items' order, a divisor of heads
-  uint32_t q_scale_high, q_scale_low;  // pairs of bf16, together scale * log2 e
 
   // Exact kernel: the caller's bias and mask as they stand in EvoAttentionForward.
   BiasSource bias_source;

@@ -29,12 +29,16 @@ struct ForwardConsumer : Context {
   static constexpr int kBuffers = L::kBuffers;
   float s[kBuffers][kScores];  // this step's scores and the next one's
   float o[kSubs][kOutputs];
+  float scale_log2;  // scale log2(e)
   RingCursor<L::kKvStages> kv;
   RingCursor<L::kBiasStages> bias;  // the slot to load next
   uint32_t loaded_slot = 0;         // the one loaded last
 
   __device__ ForwardConsumer(const Context& context, int warpgroup)
-      : Context(context), group(warpgroup), thread(static_cast<int>(threadIdx.x % 128)) {
+      : Context(context),
+        group(warpgroup),
+        thread(static_cast<int>(threadIdx.x % 128)),
+        scale_log2(context.args.scale * kLog2E) {
     q_low = smem_address(this->query_tile(group, 0)) >> 4 | 1U << 16;
     k_low = this->keys_tile(0, group) >> 4 | 1U << 16;
     // Behind v's own columns the product finds `valid`, however far away that is.
@@ -120,30 +124,9 @@ struct ForwardConsumer : Context {
     }
   }
 
-  /// q *= scale log2(e), where it lies: element by element, so the swizzle does not matter.
-  __device__ void scale_queries(uint32_t parity) const {
-    mbarrier_wait(&sync.q_full[group], parity);
-    uint4* chunks = reinterpret_cast<uint4*>(this->query_tile(group, 0)) + thread;
-#pragma unroll
-    for (int i = 0; i < L::kRowQueryBytes / 2048; ++i) {
-      uint4 chunk = chunks[i * 128];
-      chunk.x = scale_pair(chunk.x);
-      chunk.y = scale_pair(chunk.y);
-      chunk.z = scale_pair(chunk.z);
-      chunk.w = scale_pair(chunk.w);
-      chunks[i * 128] = chunk;
-    }
-    fence_proxy_async();
-    named_barrier_sync(1 + group, 128);
-  }
-  /// Rounded once, as by the product in fp32: the factor is a sum of two bf16.
-  __device__ uint32_t scale_pair(uint32_t pair) const {
-    uint32_t scaled;
-    asm("{\n.reg .b32 low;\nmul.rn.bf16x2 low, %1, %3;\nfma.rn.bf16x2 %0, %1, %2, low;\n}\n"
-        : "=r"(scaled)
-        : "r"(pair), "r"(args.q_scale_high), "r"(args.q_scale_low));
-    return scaled;
-  }
+  /// P from S, which stands in units of 1 / scale: q and k go into the product as they are, so that
+  /// lse belongs to the very S that a backward makes of them.
+  __device__ float weight(float score) const { return exp2_fast(score * scale_log2); }
 
   // ---- the steps ----
 
@@ -173,8 +156,8 @@ struct ForwardConsumer : Context {
     for (int k = 0; k < kKeys / 16; ++k) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        p[k][i] = pack_bf16(exp2_fast(s[kBuffer][8 * k + 2 * i]),
-                            exp2_fast(s[kBuffer][8 * k + 2 * i + 1]));
+        p[k][i] =
+            pack_bf16(weight(s[kBuffer][8 * k + 2 * i]), weight(s[kBuffer][8 * k + 2 * i + 1]));
       }
       pin(p[k]);
       if constexpr (kLoad) load_bias<kBuffer>(k);
@@ -200,7 +183,7 @@ struct ForwardConsumer : Context {
     for (int k = 0; k < kKeys / 16; ++k) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        p[k][i] = pack_bf16(exp2_fast(s[0][8 * k + 2 * i]), exp2_fast(s[0][8 * k + 2 * i + 1]));
+        p[k][i] = pack_bf16(weight(s[0][8 * k + 2 * i]), weight(s[0][8 * k + 2 * i + 1]));
       }
       pin(p[k]);
     }
@@ -252,7 +235,7 @@ struct ForwardConsumer : Context {
   }
   /// Item number `count` of this CTA.
   __device__ void attend(uint32_t count) {
-    scale_queries(count & 1);
+    mbarrier_wait(&sync.q_full[group], count & 1);
     mbarrier_wait(&sync.kv_ready[kv.slot][group], kv.parity);
     wait_bias();
     load_bias_tile<0>();

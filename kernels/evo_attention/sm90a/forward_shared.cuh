@@ -9,9 +9,9 @@
 // whose warps are 0 hand-out and Q, 1 K and V, 2 bias, 3 mask. Per step a consumer holds one score
 // tile of 64 queries x 64 keys in registers:
 //
-//   S = bias tile (already times log2 e)              16-byte loads: they are wgmma's accumulators
-//   S += (scale log2(e) q) k^T                        wgmma; q is scaled once, in shared memory
-//   P = 2^S in bf16                                   no shift: see below
+//   S = bias tile (already divided by scale)          16-byte loads: they are wgmma's accumulators
+//   S += q k^T                                        wgmma
+//   P = 2^(scale log2(e) S) in bf16                   no shift: see below
 //   [O | l] += P [v | valid]                          wgmma, P from registers
 //
 // The mask costs the consumers nothing: warp 3 zeroes the masked rows of v in shared memory and

@@ -37,7 +37,9 @@ struct ForwardTarget {
   int query;
 };
 
-__device__ inline ForwardTarget target_of(const ForwardArgs& args, int batch, int row, int head,
+/// Args: ForwardArgs or WindowArgs.
+template <class Args>
+__device__ inline ForwardTarget target_of(const Args& args, int batch, int row, int head,
                                           int query) {
   ForwardTarget target{args.out, args.gate, args.lse, query};
   const auto place = [&](const TokenStrides& stride) {
@@ -83,11 +85,10 @@ __device__ inline void apply_gate(uint32_t (&word)[4], const __nv_bfloat16* from
 /// A tile's share of a thread (0 .. 127): o, the first D columns of which are accumulators as
 /// wgmma leaves them, over `sum` of each row half; lse = ln(sum) + top. none: no key, so 0 and
 /// -inf. `down`: rows from the target to this tile.
-template <int kDim, int n>
-__device__ __forceinline__ void store_tile(const ForwardArgs& args, const ForwardTarget& target,
-                                           int down, int thread, const float (&o)[n],
-                                           const float (&sum)[2], const float (&top)[2],
-                                           const bool (&none)[2]) {
+template <int kDim, class Args, int n>
+__device__ __forceinline__ void store_tile(const Args& args, const ForwardTarget& target, int down,
+                                           int thread, const float (&o)[n], const float (&sum)[2],
+                                           const float (&top)[2], const bool (&none)[2]) {
   const int left = args.queries - target.query - down;  // rows from this thread's first on
   float scale[2];
 #pragma unroll

@@ -9,7 +9,8 @@
 namespace megafold::kernels {
 
 /// bf16, D = 32, 48 or 64, compute capability 9.0; q, k, v, gate and out 16-byte aligned with
-/// strides that are multiples of 8 elements; no windows of atoms yet.
+/// strides that are multiples of 8 elements; scale not 0. Windows of atoms: backward of at most 32
+/// queries and 128 keys at D = 32, which have kernels of their own.
 extern const Implementation<EvoAttentionForward> kSm90aForward;
 extern const Implementation<EvoAttentionBackward> kSm90aBackward;
 

@@ -1,0 +1,90 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Windows of atoms (algorithm 7) on Hopper: 32 queries that attend to 128 keys, the next window's
+// keys 32 further. What the host tells the kernels, and how their work is cut.
+//
+// A score tile is small and there is nothing to carry from one to the next, so these kernels are
+// warp-level: mma.sync, 16 rows of one (window, sample, head) a warp, the bias of those rows in
+// registers while the CTA goes through the samples. A CTA is two neighbouring windows of one head,
+// which share 96 of their 128 keys; its loads run two samples ahead (windows.cuh).
+#pragma once
+
+#include <cuda_bf16.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/common/types.h"
+#include "kernels/evo_attention/evo_attention.h"
+
+namespace megafold::kernels::sm90a {
+
+constexpr int kWindowQueries = 32, kWindowKeys = 128, kWindowDim = 32;  // at most; D exactly
+constexpr int kWindowThreads = 128;
+
+/// The pairs of neighbours (of windows; of blocks of 32 keys) and heads are `sequences`; a CTA
+/// takes one and goes through its samples. While there are as many sequences as CTAs, each takes a
+/// whole one; the `rest` is cut into `parts` of `part_rows` samples. So neighbours go through the
+/// samples in step, and what they share is read from memory once and from L2 then.
+struct WindowWork {
+  int32_t grid, rounds, rest, parts, part_rows;
+
+  static WindowWork of(int64_t sequences, int64_t rows, int64_t most) {
+    WindowWork w{};
+    w.rounds = static_cast<int32_t>(sequences / most);
+    w.rest = static_cast<int32_t>(sequences % most);
+    const int64_t parts = w.rest == 0 ? 1 : std::min(most / w.rest, rows);
+    w.part_rows = static_cast<int32_t>((rows + parts - 1) / parts);
+    w.parts = static_cast<int32_t>((rows + w.part_rows - 1) / w.part_rows);
+    w.grid = static_cast<int32_t>(w.rounds > 0 ? most : int64_t{w.rest} * w.parts);
+    return w;
+  }
+};
+
+struct WindowArgs {
+  const __nv_bfloat16 *q, *k, *v, *gate;
+  TokenStrides q_stride, k_stride, v_stride, gate_stride;
+  const void* bias;  // or null
+  DType bias_dtype;
+  bool bias_in_pairs;  // two neighbouring keys can be loaded at once
+  int64_t bias_batch, bias_head, bias_query, bias_key;
+  const uint8_t* mask;  // [rows, key_total], or null
+  int64_t mask_row, mask_key;
+  int32_t batch, rows, heads, queries, keys;  // batch: windows; rows: samples
+  int32_t key_offset, key_step, key_total;
+  const int32_t* key_first;
+  float scale;
+  WindowWork work;
+
+  // Forward.
+  __nv_bfloat16* out;
+  TokenStrides out_stride;
+  float* lse;  // [batch, rows, heads, queries], or null in the forward
+
+  // Backward.
+  const __nv_bfloat16* dout;
+  TokenStrides dout_stride;
+  __nv_bfloat16 *dq, *dk, *dv, *dgate;
+  TokenStrides dq_stride, dk_stride, dv_stride, dgate_stride;
+  float2* stats;         // [batch, rows, heads, 32]: log2(e) lse (+inf: no gradient), delta
+  __nv_bfloat16* gated;  // with a gate: dA = dout sigmoid(gate) as rounded; dout without
+  TokenStrides gated_stride;
+  void* dbias;              // or null
+  float* sums;              // of dbias: [parts, rest, 128 threads, 64]
+  int64_t first_key_block;  // the token where blocks of 64 keys begin, 0 or less
+};
+
+/// What all windows' kernels ask for beyond what their callers ask of any call.
+inline bool windows_fit(const EvoAttentionForward& p) {
+  return p.key_total != 0 && p.head_dim == kWindowDim && p.queries <= kWindowQueries &&
+         p.keys <= kWindowKeys;
+}
+WindowArgs window_args(const EvoAttentionForward& p);
+
+void launch_windows_forward(const EvoAttentionForward& p, Stream stream);
+
+int64_t windows_backward_bytes(const EvoAttentionBackward& p);
+void launch_windows_backward(const EvoAttentionBackward& p, void* workspace, Stream stream);
+
+}  // namespace megafold::kernels::sm90a
