@@ -5,35 +5,14 @@
 #include <unordered_map>
 #include <utility>
 
+#include "alignment/lines.h"
 #include "base/errors.h"
 
 namespace megafold {
 namespace {
 
-/// Lines without their ends, "\n" or "\r\n", and their numbers.
-class Lines {
- public:
-  explicit Lines(std::string_view text) : rest_(text) {}
-  bool next(std::string_view& line) {
-    if (rest_.empty()) return false;
-    const size_t end = rest_.find('\n');
-    line = rest_.substr(0, end);
-    rest_ = end == std::string_view::npos ? std::string_view() : rest_.substr(end + 1);
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t'))
-      line.remove_suffix(1);
-    ++number_;
-    return true;
-  }
-  [[nodiscard]] int number() const { return number_; }
-
- private:
-  std::string_view rest_;
-  int number_ = 0;
-};
-
-std::string_view first_word(std::string_view text) {
-  return text.substr(0, text.find_first_of(" \t"));
-}
+using internal::first_word;
+using internal::Lines;
 
 void a3m_rows(const AlignmentText& alignment, const std::function<void(const RawRow&)>& row) {
   Lines lines(alignment.text);

@@ -272,6 +272,7 @@ class Featurizer {
              {"rules_version", source_.rules_version},
              {"source", source_.file},
              {"removed", std::move(removed)}};
+    if (!structure_.inferred.empty()) out["inferred"] = structure_.inferred;
     if (info.release_date) out["release_date"] = *info.release_date;
     if (info.resolution) out["resolution"] = *info.resolution;
     // A file's text may be Latin-1: what is no UTF-8 is replaced, never refused.

@@ -95,7 +95,7 @@ inline constexpr std::array kStructureArrays = {
     // (one-letter; a modified residue by its parent's letter, X where it has none; null for
     // ligands), alignment (key of the sequence's record, or null; the reader adds it from the
     // index)}], ccd_version, rules_version, source (file name), removed [{what, rule}] (all that
-    // cleaning took out).
+    // cleaning took out), inferred [words] (only where the file left something out).
     ArraySpec{"meta", ArrayType::u8, "bytes", "JSON, UTF-8"},
 };
 

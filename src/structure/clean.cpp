@@ -10,6 +10,7 @@
 
 #include "base/errors.h"
 #include "structure/clashes.h"
+#include "structure/infer.h"
 #include "structure/links.h"
 #include "structure/polymers.h"
 
@@ -34,7 +35,7 @@ ShortName renamed(ShortName code) {
 }
 
 bool is_water(ShortName code) {
-  return code == "HOH" || code == "DOD";
+  return code == "HOH" || code == "DOD" || code == "WAT" || code == "H2O";  // two are obsolete
 }
 
 /// The methods after which SI Table 9 applies.
@@ -82,6 +83,11 @@ class Cleaner {
     }
     expand_assembly();
     std::vector<Link> links = find_links(chains_, entry_.connections);
+    if (entry_.connections.empty() && entry_.entities.empty()) {
+      links = infer_links(chains_);
+      if (!links.empty())
+        entry_.inferred.push_back(fmt::format("{} bonds of ligands from distances", links.size()));
+    }
     remove_short_and_unknown(links);
     for (const Clash& clash : find_clashes(chains_, links))
       remove_chain(clash.removed, links,
@@ -137,15 +143,21 @@ class Cleaner {
   /// Waters and what has no definition; then every residue gets its component.
   void remove_residues() {
     std::map<std::string, size_t> count;
+    size_t old_names = 0;
     for (Chain& chain : entry_.chains) {
       std::erase_if(chain.residues, [&](const Residue& residue) {
         const bool goes = is_water(residue.code) || residue.code == "UNX" || residue.code == "UNL";
         if (goes) ++count[residue.code.str()];
         return goes;
       });
-      for (Residue& residue : chain.residues)
+      for (Residue& residue : chain.residues) {
         residue.component = &component_of(residue.code, chain.label, residue.auth_seq_id);
+        old_names += rename_old_atoms(residue) ? 1 : 0;
+      }
     }
+    if (old_names > 0)
+      entry_.inferred.push_back(
+          fmt::format("{} residues: names of atoms as before 2007 became today's", old_names));
     for (const auto& [code, number] : count)
       note(fmt::format("{} x {}", number, code),
            code.starts_with("UN") ? "unknown ligand" : "water");
@@ -350,6 +362,7 @@ class Cleaner {
       if (bond.first.atom >= 0 && bond.second.atom >= 0) out.structure.bonds.push_back(bond);
     }
     out.structure.removed = std::move(removed_);
+    out.structure.inferred = std::move(entry_.inferred);
     if (out.structure.chains.empty()) out.dropped = "no chain is left after cleaning";
   }
 

@@ -13,4 +13,10 @@ uint8_t atomic_number(std::string_view symbol) {
   return static_cast<uint8_t>(element.atomic_number());  // deuterium: 1
 }
 
+float covalent_radius(uint8_t atomic_number) {
+  const gemmi::Element element(static_cast<int>(atomic_number));
+  if (atomic_number == 0 || element.is_metal()) return 0;
+  return element.covalent_r();
+}
+
 }  // namespace megafold

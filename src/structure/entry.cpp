@@ -14,6 +14,8 @@
 
 #include "base/errors.h"
 #include "structure/elements.h"
+#include "structure/infer.h"
+#include "structure/one_letter.h"
 
 namespace megafold {
 namespace {
@@ -72,6 +74,14 @@ EntryInfo read_info(const Block& block, const std::string& id) {
   return info;
 }
 
+/// What _entity_poly.type says; ligand where it says nothing that is used here (hybrids too).
+ChainType declared_type(const std::string& type) {
+  if (type.starts_with("polypeptide")) return ChainType::protein;
+  if (type == "polyribonucleotide") return ChainType::rna;
+  if (type == "polydeoxyribonucleotide") return ChainType::dna;
+  return ChainType::ligand;
+}
+
 void read_entities(const Block& block, FileEntry& entry) {
   const auto entities = block.table("_entity");
   const Column id = entities->column("id"), type = entities->column("type");
@@ -81,7 +91,8 @@ void read_entities(const Block& block, FileEntry& entry) {
   const auto polymers = block.table("_entity_poly");
   const Column poly_id = polymers->column("entity_id"), poly_type = polymers->column("type");
   for (size_t row = 0; row < poly_id.size(); ++row)
-    entry.entities[std::string(poly_id.text(row))].poly_type = lower(poly_type.text(row));
+    entry.entities[std::string(poly_id.text(row))].poly_type =
+        declared_type(lower(poly_type.text(row)));
 
   const auto sequence = block.table("_entity_poly_seq");
   const Column entity = sequence->column("entity_id"), number = sequence->column("num");
@@ -99,12 +110,39 @@ void read_entities(const Block& block, FileEntry& entry) {
     if (!position.missing(row))
       entry.chain_sequences[std::string(chain.text(row))][position.integer(row, 0)].push_back(
           named(component, row));
+  if (chain.size() > 0) return;
+
+  const Column letters = polymers->column("pdbx_seq_one_letter_code");
+  for (size_t row = 0; row < poly_id.size(); ++row) {
+    Entity& polymer = entry.entities[std::string(poly_id.text(row))];
+    if (letters.missing(row) || polymer.poly_type == ChainType::ligand) continue;
+    for (const ShortName code :
+         read_one_letter_code(letters.text(row), polymer.poly_type, letters.where(row)))
+      polymer.sequence[static_cast<int32_t>(polymer.sequence.size()) + 1] = {code};
+    polymer.is_from_letters = true;
+    entry.inferred.push_back(fmt::format("entity {}: {} residues from its one-letter code",
+                                         poly_id.text(row), polymer.sequence.size()));
+  }
+}
+
+/// A number and, where a program wrote both in one, the insertion code: "52", "52A".
+int32_t author_number(const Column& column, size_t row, int32_t if_missing, char& ins_code) {
+  const std::string_view text = column.missing(row) ? std::string_view() : column.text(row);
+  if (text.size() < 2 || std::isalpha(static_cast<unsigned char>(text.back())) == 0)
+    return column.integer(row, if_missing);
+  int32_t number = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size() - 1, number);
+  if (error != std::errc() || rest != text.data() + text.size() - 1)
+    return column.integer(row, if_missing);  // says what is wrong
+  ins_code = text.back();
+  return number;
 }
 
 /// A residue's place in the chain; several components may stand there (microheterogeneity).
 struct Site {
   int32_t seq_id, auth_seq_id;
   char ins_code;
+  bool is_hetero;
   std::vector<std::pair<ShortName, std::vector<Atom>>> candidates;
 };
 
@@ -186,19 +224,26 @@ class AtomSiteReader {
     const Column occupancy = table_->column("occupancy");
     const Column b_factor = table_->column("B_iso_or_equiv");
     const Column model = table_->column("pdbx_PDB_model_num");
+    const Column group = table_->column("group_PDB");
 
     bool occupied = false;
+    size_t elements_inferred = 0;
     const std::string_view first_model = model.text(0);
     for (size_t row = 0; row < table_->rows(); ++row) {
       if (model.present() && model.text(row) != first_model) continue;
       Atom atom;
-      atom.element = atomic_number(symbol.text(row));
       atom.occupancy = static_cast<float>(occupancy.number(row, 1));
       occupied = occupied || atom.occupancy > 0;
-      if (atom.element == 1) continue;  // hydrogen and deuterium (1.3.5)
       atom.name = named(atom_name, row);
       if (atom.name.empty()) fail<BadInput>("{}: no atom name", atom_name.where(row));
-      atom.altloc = altloc.missing(row) ? '\0' : altloc.text(row).front();
+      atom.element = atomic_number(symbol.text(row));
+      if (atom.element == 0) {
+        atom.element = infer_element(atom.name, named(code, row));
+        ++elements_inferred;
+      }
+      if (atom.element == 1) continue;  // hydrogen and deuterium (1.3.5)
+      atom.altloc =
+          altloc.missing(row) || altloc.text(row).empty() ? '\0' : altloc.text(row).front();
       atom.b_factor = static_cast<float>(b_factor.number(row, 0));
       atom.resolved = atom.occupancy > 0 && !x.missing(row) && !y.missing(row) && !z.missing(row);
       if (atom.resolved)
@@ -208,11 +253,15 @@ class AtomSiteReader {
       if (label.empty()) label = auth_chain.text(row);
       enter_chain(label, auth_chain.text(row), entity.text(row));
       const int32_t number = seq.integer(row, 0);
-      enter_site(number, auth_seq.integer(row, number),
-                 ins.missing(row) ? ' ' : ins.text(row).front());
+      char ins_code = ins.missing(row) || ins.text(row).empty() ? ' ' : ins.text(row).front();
+      const int32_t author = author_number(auth_seq, row, number, ins_code);
+      enter_site(number, author, ins_code, group.text(row) == "HETATM");
       add(named(code, row), atom, code, row);
     }
     entry_.all_unoccupied = !occupied;
+    if (elements_inferred > 0)
+      entry_.inferred.push_back(
+          fmt::format("{} atoms: elements from their names", elements_inferred));
     finish();
   }
 
@@ -240,7 +289,7 @@ class AtomSiteReader {
     chains_.push_back(std::move(chain));
   }
 
-  void enter_site(int32_t seq_id, int32_t auth_seq_id, char ins_code) {
+  void enter_site(int32_t seq_id, int32_t auth_seq_id, char ins_code, bool is_hetero) {
     OpenChain& chain = chains_[current_];
     if (site_ < chain.sites.size()) {
       const Site& site = chain.sites[site_];
@@ -250,7 +299,7 @@ class AtomSiteReader {
     const auto key = std::make_tuple(seq_id, auth_seq_id, ins_code);
     const auto [found, is_new] = chain.index.emplace(key, chain.sites.size());
     site_ = found->second;
-    if (is_new) chain.sites.push_back({seq_id, auth_seq_id, ins_code, {}});
+    if (is_new) chain.sites.push_back({seq_id, auth_seq_id, ins_code, is_hetero, {}});
   }
 
   void add(ShortName code, const Atom& atom, const Column& column, size_t row) {
@@ -278,6 +327,7 @@ class AtomSiteReader {
         residue.seq_id = site.seq_id;
         residue.auth_seq_id = site.auth_seq_id;
         residue.ins_code = site.ins_code;
+        residue.is_hetero = site.is_hetero;
         residue.atoms = choose_altlocs(std::move(atoms));
         chain.residues.push_back(std::move(residue));
       }

@@ -19,8 +19,9 @@ namespace megafold {
 /// What the file says about an entity. All may be empty: other programs leave the tables out.
 struct Entity {
   std::string type;                                    // polymer, non-polymer, branched, water
-  std::string poly_type;                               // "polypeptide(L)" and so on
+  ChainType poly_type = ChainType::ligand;             // ligand: not given, or a hybrid
   std::map<int32_t, std::vector<ShortName>> sequence;  // label_seq_id -> components (first: chosen)
+  bool is_from_letters = false;  // the sequence was told from its one-letter code
 };
 
 /// One end of a row of _struct_conn.
@@ -56,6 +57,7 @@ struct FileEntry {
   std::vector<Connection> connections;  // symmetry 1_555 on both ends
   std::vector<AssemblyPart> assembly;   // empty: the asymmetric unit
   bool all_unoccupied = false;          // every atom has occupancy 0
+  std::vector<std::string> inferred;    // what the file left out and was told from the rest
 };
 
 /// `id` is what the entry is called (the file's stem); messages name document.file().

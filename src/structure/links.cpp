@@ -22,12 +22,14 @@ const Residue& residue_of(const std::vector<WorkChain>& chains, const LinkEnd& e
 }
 
 /// The residue that an end means, in one chain; -1 where it is not there.
-int32_t find_residue(const Chain& chain, const ConnectionEnd& end) {
+int32_t find_residue(const WorkChain& work, const ConnectionEnd& end) {
+  const Chain& chain = work.chain;
   for (size_t i = 0; i < chain.residues.size(); ++i) {
     const Residue& residue = chain.residues[i];
-    const bool same_number = is_polymer(chain.type) && end.seq_id != 0
-                                 ? residue.seq_id == end.seq_id
-                                 : residue.auth_seq_id == end.auth_seq_id;
+    // Numbers that were moved or counted (structure/infer.h) are no longer the file's.
+    const bool by_label = is_polymer(chain.type) && end.seq_id != 0 && work.has_file_numbers;
+    const bool same_number = by_label ? residue.seq_id == end.seq_id
+                                      : residue.auth_seq_id == end.auth_seq_id;
     if (same_number && residue.code == end.code && residue.find(end.atom) != nullptr)
       return static_cast<int32_t>(i);
   }
@@ -39,7 +41,7 @@ std::vector<LinkEnd> find_ends(const std::vector<WorkChain>& chains, const Conne
                                const std::vector<size_t>& candidates) {
   std::vector<LinkEnd> found;
   for (const size_t i : candidates) {
-    const int32_t residue = find_residue(chains[i].chain, end);
+    const int32_t residue = find_residue(chains[i], end);
     if (residue >= 0) found.push_back({static_cast<int32_t>(i), residue, end.atom});
   }
   return found;

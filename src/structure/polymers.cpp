@@ -4,10 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
+#include <iterator>
 #include <utility>
 
 #include "base/errors.h"
+#include "structure/infer.h"
 
 namespace megafold {
 namespace {
@@ -42,42 +43,29 @@ ChainType vote(const std::vector<Residue>& residues) {
   return dna >= rna ? ChainType::dna : ChainType::rna;
 }
 
-/// What _entity_poly.type says; ligand where it says nothing that is used here (hybrids too).
-ChainType declared_type(const std::string& type) {
-  if (type.starts_with("polypeptide")) return ChainType::protein;
-  if (type == "polyribonucleotide") return ChainType::rna;
-  if (type == "polydeoxyribonucleotide") return ChainType::dna;
-  return ChainType::ligand;
-}
-
 /// The type that the file declares, unless no residue is of that kind (1.2.5).
-ChainType type_of(const std::vector<Residue>& residues, const std::string& declared) {
-  const ChainType said = declared_type(declared);
+ChainType type_of(const std::vector<Residue>& residues, ChainType said) {
   const Linking linking = linking_of(said);
   for (const Residue& residue : residues)
     if (linking != Linking::none && residue.component->linking == linking) return said;
   return vote(residues);
 }
 
-bool is_cap(ShortName code) {
-  return code == "ACE" || code == "NH2";
-}
+/// A chain whose entity is named: the residues that its sequence has; else those that link.
+struct Split {
+  std::vector<Residue> polymer, rest;
+};
 
-/// Residue numbers from 1: as the file gives them where they are such; else counted.
-void number_residues(Chain& chain, bool has_sequence) {
-  std::stable_sort(chain.residues.begin(), chain.residues.end(),
-                   [](const Residue& a, const Residue& b) { return a.seq_id < b.seq_id; });
-  if (has_sequence) return;
-  std::set<int32_t> seen;
-  int32_t low = 1;
-  bool usable = true;
-  for (const Residue& residue : chain.residues) {
-    usable = usable && residue.seq_id != 0 && seen.insert(residue.seq_id).second;
-    low = std::min(low, residue.seq_id);
+Split split(std::vector<Residue> residues, const Sequence& sequence, bool may_be_polymer) {
+  Split out;
+  std::vector<bool> belongs(residues.size(), false);
+  if (may_be_polymer && sequence.empty()) belongs = find_polymer(residues);
+  for (size_t i = 0; i < residues.size(); ++i) {
+    const bool in_sequence = may_be_polymer && !sequence.empty() && residues[i].seq_id > 0 &&
+                             sequence.contains(residues[i].seq_id);
+    (in_sequence || belongs[i] ? out.polymer : out.rest).push_back(std::move(residues[i]));
   }
-  int32_t next = 1;
-  for (Residue& residue : chain.residues)
-    residue.seq_id = usable ? residue.seq_id + 1 - low : next++;
+  return out;
 }
 
 void set_sequence(WorkChain& work, const Sequence& given) {
@@ -91,6 +79,39 @@ void set_sequence(WorkChain& work, const Sequence& given) {
     if (number >= 1) chain.sequence[static_cast<size_t>(number) - 1] = codes.front();
   for (const Residue& residue : chain.residues)
     chain.sequence[static_cast<size_t>(residue.seq_id) - 1] = residue.code;
+}
+
+/// Clears a sequence that is not that of the chain's residues, after trying other numbers for them.
+/// True where the residues have other numbers now.
+bool check_sequence(Chain& chain, const Entity& entity, Sequence& sequence,
+                    std::vector<std::string>& notes) {
+  std::vector<Residue> linking;
+  for (const Residue& residue : chain.residues)
+    if (residue.component->linking != Linking::none && !residue.is_hetero)
+      linking.push_back(residue);
+  const auto outside = std::count_if(linking.begin(), linking.end(), [&](const Residue& residue) {
+    return residue.seq_id <= 0 || !sequence.contains(residue.seq_id);
+  });
+  const bool is_odd = 2 * static_cast<size_t>(outside) >= linking.size();
+  if (linking.empty() || !(is_odd || entity.is_from_letters)) return false;
+  const int32_t before = linking[0].seq_id;
+  if (!fit_to_sequence(linking, sequence)) {
+    sequence.clear();
+    notes.push_back(fmt::format(
+        "chain {}: its residues are not those of its entity's sequence, which is not used",
+        chain.label));
+    return false;
+  }
+  if (linking[0].seq_id == before) return false;
+  // The rest of the chain moves with its author's numbers.
+  const int32_t shift = linking[0].seq_id - linking[0].auth_seq_id;
+  for (Residue& residue : chain.residues) {
+    const bool links = residue.component->linking != Linking::none;
+    residue.seq_id = links ? std::max(0, residue.auth_seq_id + shift) : 0;
+  }
+  notes.push_back(fmt::format("chain {}: places in its sequence from the author's numbers {:+}",
+                              chain.label, shift));
+  return true;
 }
 
 }  // namespace
@@ -107,18 +128,14 @@ std::vector<WorkChain> tell_polymers(FileEntry& entry) {
     }
     const bool may_be_polymer = entity.type.empty() || entity.type == "polymer";
     WorkChain polymer;
+    if (may_be_polymer && !sequence.empty())
+      polymer.has_file_numbers = !check_sequence(chain, entity, sequence, entry.inferred);
     polymer.chain.label = polymer.chain.origin = chain.label;
     polymer.chain.auth = chain.auth;
     polymer.chain.entity = chain.entity;
     polymer.has_sequence = !sequence.empty();
-    std::vector<Residue> rest;
-    for (Residue& residue : chain.residues) {
-      const bool belongs = polymer.has_sequence
-                               ? sequence.contains(residue.seq_id) && residue.seq_id > 0
-                               : residue.component->linking != Linking::none ||
-                                     (is_cap(residue.code) && residue.seq_id > 0);
-      (may_be_polymer && belongs ? polymer.chain.residues : rest).push_back(std::move(residue));
-    }
+    auto [residues, rest] = split(std::move(chain.residues), sequence, may_be_polymer);
+    polymer.chain.residues = std::move(residues);
     polymer.chain.type = type_of(polymer.chain.residues, entity.poly_type);
     // One residue is a ligand, unless the file says that it is part of a longer polymer.
     const bool lonely = polymer.chain.residues.size() == 1 && sequence.size() <= 1;
@@ -128,7 +145,13 @@ std::vector<WorkChain> tell_polymers(FileEntry& entry) {
       std::swap(rest, polymer.chain.residues);
     }
     if (!polymer.chain.residues.empty()) {
-      number_residues(polymer.chain, polymer.has_sequence);
+      if (polymer.has_sequence) {
+        std::stable_sort(polymer.chain.residues.begin(), polymer.chain.residues.end(),
+                         [](const Residue& a, const Residue& b) { return a.seq_id < b.seq_id; });
+      } else if (std::string note = number_polymer(polymer.chain); !note.empty()) {
+        entry.inferred.push_back(std::move(note));
+        polymer.has_file_numbers = false;
+      }
       set_sequence(polymer, sequence);
       out.push_back(std::move(polymer));
     }
@@ -148,15 +171,22 @@ std::vector<WorkChain> tell_polymers(FileEntry& entry) {
       out.push_back(std::move(ligand));
       continue;
     }
-    for (Residue& residue : rest) {
-      WorkChain single = ligand;
-      const std::string_view ins(&residue.ins_code, residue.ins_code == ' ' ? 0 : 1);
-      single.chain.label =
-          fmt::format("{}.{}{}{}", chain.label, residue.code.view(), residue.auth_seq_id, ins);
-      single.chain.residues.push_back(std::move(residue));
-      out.push_back(std::move(single));
+    const size_t num_residues = rest.size();
+    size_t num_molecules = 0;
+    for (std::vector<Residue>& molecule : group_bonded(std::move(rest))) {
+      WorkChain one = ligand;
+      const Residue& first = molecule[0];
+      const std::string_view ins(&first.ins_code, first.ins_code == ' ' ? 0 : 1);
+      one.chain.label =
+          fmt::format("{}.{}{}{}", chain.label, first.code.view(), first.auth_seq_id, ins);
+      one.chain.residues = std::move(molecule);
+      out.push_back(std::move(one));
+      ++num_molecules;
     }
+    entry.inferred.push_back(fmt::format("chain {}: {} residues are {} ligands of their own",
+                                         chain.label, num_residues, num_molecules));
   }
+  unify_copies(out, entry.inferred);
   return out;
 }
 

@@ -16,13 +16,15 @@ namespace megafold {
 struct WorkChain {
   Chain chain;
   std::string operation;      // which copy; empty in the asymmetric unit
-  bool has_sequence = false;  // the file gives the whole sequence
+  bool has_sequence = false;  // residues without coordinates are known
+  bool has_file_numbers = true;  // its residues' seq_id are the file's label_seq_id
   bool alive = true;
 };
 
 /// Sets types and sequences. Residues that stand in a polymer's chain without belonging to it (as
 /// programs other than the wwPDB's write ligands) become ligand chains of their own, called
-/// "A.MG167". `residue.component` must be set.
+/// "A.MG167". What the file leaves out is inferred (structure/infer.h) and noted in entry.inferred.
+/// `residue.component` must be set.
 std::vector<WorkChain> tell_polymers(FileEntry& entry);
 
 }  // namespace megafold

@@ -36,6 +36,7 @@ struct Residue {
   int32_t seq_id = 0;       // label_seq_id, 1-based; 0: none (not a polymer)
   int32_t auth_seq_id = 0;  // the author's number
   char ins_code = ' ';
+  bool is_hetero = false;  // its atoms are written as HETATM
   std::vector<Atom> atoms;  // as read; after cleaning: the component's heavy atoms, in its order
   const Component* component = nullptr;  // set by cleaning
 
@@ -89,6 +90,7 @@ struct Structure {
   std::vector<Chain> chains;
   std::vector<Bond> bonds;  // between residues; those inside one stand in its component
   std::vector<Removal> removed;
+  std::vector<std::string> inferred;  // what the file left out and was told from the rest
 };
 
 }  // namespace megafold

@@ -106,6 +106,7 @@ Column Table::required(std::string_view name) const {
 std::unique_ptr<Document> Document::parse(std::string content, const std::string& name) {
   std::string plain = decompress(std::move(content), name);
   if (plain.empty()) fail<BadInput>("{}: the file is empty", name);
+  if (plain.starts_with("\xef\xbb\xbf")) plain.erase(0, 3);  // a byte order mark (Windows)
   // BinaryCIF is one MessagePack map; its first byte is never one of a text file.
   const auto first = static_cast<unsigned char>(plain.front());
   const bool binary = (first >= 0x80 && first <= 0x8f) || first == 0xde || first == 0xdf;
