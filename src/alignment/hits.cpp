@@ -79,9 +79,10 @@ std::vector<TemplateHit> read_m8(const AlignmentText& file, std::string_view que
     }
     const int at = lines.number();
     if (columns.size() < 12)
-      fail<BadInput>("{}:{}: {} columns, a row of m8 has 12 (query, target, identity, length, "
-                     "mismatches, gaps, four places, e-value, score) and perhaps a CIGAR",
-                     file.name, at, columns.size());
+      fail<BadInput>(
+          "{}:{}: {} columns, a row of m8 has 12 (query, target, identity, length, "
+          "mismatches, gaps, four places, e-value, score) and perhaps a CIGAR",
+          file.name, at, columns.size());
     TemplateHit hit;
     hit.line = at;
     hit.name = std::string(columns[1]);
@@ -96,8 +97,9 @@ std::vector<TemplateHit> read_m8(const AlignmentText& file, std::string_view que
     hit.e_value = number<double>(file, at, columns[10], "e-value");
     if (query_first < 1 || query_last < query_first ||
         static_cast<size_t>(query_last) > query.size())
-      fail<BadInput>("{}:{}: residues {} to {} of a query of {}: is this the table of another query?",
-                     file.name, at, query_first, query_last, query.size());
+      fail<BadInput>(
+          "{}:{}: residues {} to {} of a query of {}: is this the table of another query?",
+          file.name, at, query_first, query_last, query.size());
     if (hit.first < 1 || hit.last < hit.first || hit.last > kMaxResidues)
       fail<BadInput>("{}:{}: residues {} to {} of {}", file.name, at, hit.first, hit.last,
                      hit.name);
@@ -128,9 +130,10 @@ std::vector<TemplateHit> read_template_hits(const AlignmentText& file, std::stri
     if (internal::first_word(line) == "Query") return internal::read_hhr(file, query);
     if (line.front() == '#') continue;
     if (std::count(line.begin(), line.end(), '\t') >= 2) return internal::read_m8(file, query);
-    fail<BadInput>("{}:{}: template hits are m8 (columns with tabs), hhr, Stockholm or A3M; this is "
-                   "none of them",
-                   file.name, lines.number());
+    fail<BadInput>(
+        "{}:{}: template hits are m8 (columns with tabs), hhr, Stockholm or A3M; this is "
+        "none of them",
+        file.name, lines.number());
   }
   return {};
 }

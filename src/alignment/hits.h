@@ -28,8 +28,8 @@ struct TemplateHit {
   std::string entry;  // "721p", lower case
   std::string chain;  // "A"; the author's or the file's, as the searched database had it
   double e_value = std::numeric_limits<double>::quiet_NaN();  // NaN where the file gives none
-  /// Residues that lie on each other: place in the query, place in the hit's own chain, both from 0,
-  /// both ascending. A hit's place counts its whole sequence (SEQRES), resolved or not.
+  /// Residues that lie on each other: place in the query, place in the hit's own chain, both from
+  /// 0, both ascending. A hit's place counts its whole sequence (SEQRES), resolved or not.
   std::vector<std::array<int32_t, 2>> pairs;
   /// The hit's part of its chain, [first, last), and its letters there in upper case; m8 gives no
   /// letters.
@@ -45,8 +45,8 @@ struct TemplateHit {
 /// residues are counted in it. A row that is the query itself is no hit, unless it names an entry
 /// and a place in it.
 /// The format is told by the content. Throws BadInput with file and line: no such format, a missing
-/// column, a number that is none, places outside of the query, letters of the query that are others.
-/// An empty file has no hits: that is how search programs say so.
+/// column, a number that is none, places outside of the query, letters of the query that are
+/// others. An empty file has no hits: that is how search programs say so.
 std::vector<TemplateHit> read_template_hits(const AlignmentText& file, std::string_view query);
 
 namespace internal {

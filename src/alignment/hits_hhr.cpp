@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// hhr, the report of HHsearch, HHblits and hhalign. After a table of all hits, each stands like this,
-// in as many blocks as its length needs:
+// hhr, the report of HHsearch, HHblits and hhalign. After a table of all hits, each stands like
+// this, in as many blocks as its length needs:
 //
 //   No 1
 //   >6T1Z_A Multidrug transporter
@@ -104,11 +104,12 @@ class HhrReader {
     for (const auto& [text, value] : {std::pair{first, &side.first}, {last, &side.last}}) {
       const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
       if (error != std::errc() || rest != text.data() + text.size())
-        fail_here("a row of an alignment is a name, a place, letters, a place and a length; "
-                  "this one is cut short or damaged");
+        fail_here(
+            "a row of an alignment is a name, a place, letters, a place and a length; "
+            "this one is cut short or damaged");
     }
-    const auto count = letters.size() - static_cast<size_t>(
-                                            std::count_if(letters.begin(), letters.end(), is_gap));
+    const auto count =
+        letters.size() - static_cast<size_t>(std::count_if(letters.begin(), letters.end(), is_gap));
     if (side.first < 1 || static_cast<int64_t>(count) != int64_t{side.last} - side.first + 1)
       fail_here(fmt::format("{} letters from residue {} to {}", count, side.first, side.last));
     return true;
@@ -134,9 +135,10 @@ class HhrReader {
     for (size_t i = 0; i < q.letters.size(); ++i) {
       const char a = q.letters[i], b = t.letters[i];
       if (!is_gap(a) && !is_same(a, query_[static_cast<size_t>(at_query)]))
-        fail<BadInput>("{}:{}: residue {} is {} here and {} in the query; HH-suite counts match "
-                       "columns: search with -M first, or with the sequence alone",
-                       file_.name, q.line, at_query + 1, a, query_[static_cast<size_t>(at_query)]);
+        fail<BadInput>(
+            "{}:{}: residue {} is {} here and {} in the query; HH-suite counts match "
+            "columns: search with -M first, or with the sequence alone",
+            file_.name, q.line, at_query + 1, a, query_[static_cast<size_t>(at_query)]);
       if (!is_gap(b)) hit.letters += upper(b);
       if (!is_gap(a) && !is_gap(b)) hit.pairs.push_back({at_query, at_hit});
       at_query += is_gap(a) ? 0 : 1;

@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Hits as rows of an alignment: Stockholm of hmmsearch -A or hmmalign, and A3M. Their names say which
-// part of which chain they are: "2jsf_A/4-73".
+// Hits as rows of an alignment: Stockholm of hmmsearch -A or hmmalign, and A3M. Their names say
+// which part of which chain they are: "2jsf_A/4-73".
 #include <algorithm>
 #include <charconv>
 #include <unordered_map>
@@ -45,8 +45,7 @@ void read_range(const AlignmentText& file, Row& row) {
     fail<BadInput>("{}:{}: '{}' should end in a range, such as /4-73", file.name, row.line,
                    row.name);
   if (int64_t{row.last} - row.first + 1 != static_cast<int64_t>(row.letters.size()))
-    fail<BadInput>("{}:{}: '{}' has {} letters", file.name, row.line, row.name,
-                   row.letters.size());
+    fail<BadInput>("{}:{}: '{}' has {} letters", file.name, row.line, row.name, row.letters.size());
 }
 
 Row read_row(const AlignmentText& file, const RawRow& raw, bool is_stockholm) {
@@ -118,8 +117,7 @@ std::vector<int32_t> columns_of_query(const std::vector<Row>& rows, const Annota
   if (static_cast<size_t>(count) == query.size()) return by_profile;
   // A first row that is a part of the query.
   const auto start = static_cast<size_t>(rows[0].first - 1);
-  if (rows[0].first > 0 && start < query.size() &&
-      query.substr(start, letters.size()) == letters)
+  if (rows[0].first > 0 && start < query.size() && query.substr(start, letters.size()) == letters)
     return from_first_row(start);
   const size_t found = query.find(letters);
   const bool is_anchor = letters.size() >= kMinAnchor && found != std::string_view::npos &&

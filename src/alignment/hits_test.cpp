@@ -123,7 +123,8 @@ TEST(Hits, Hhr) {
   EXPECT_EQ(hits[0].letters, "NRQKAAKAIA");
   EXPECT_EQ(hits[0].first, 4);
   EXPECT_EQ(hits[0].last, 14);
-  EXPECT_EQ(hits[0].pairs, (Pairs{{2, 4}, {3, 5}, {4, 6}, {5, 7}, {8, 10}, {9, 11}, {10, 12}, {11, 13}}));
+  EXPECT_EQ(hits[0].pairs,
+            (Pairs{{2, 4}, {3, 5}, {4, 6}, {5, 7}, {8, 10}, {9, 11}, {10, 12}, {11, 13}}));
   EXPECT_EQ(hits[1].pairs, (Pairs{{0, 0}, {1, 1}}));
 }
 
@@ -136,10 +137,12 @@ TEST(Hits, HhrRefusals) {
   // Another query: its letters are told apart.
   EXPECT_TRUE(has(refusal(changed("3 DRQK--FLK", "3 DRWK--FLK")), "residue 5 is W here and Q"));
   EXPECT_TRUE(has(refusal(changed("9 (22)", "8 (22)")), "7 letters from residue 3 to 8"));
-  EXPECT_TRUE(has(refusal(changed("12 AIA   14", "13 AIA   15")), "goes on at residue 13 after 11"));
+  EXPECT_TRUE(
+      has(refusal(changed("12 AIA   14", "13 AIA   15")), "goes on at residue 13 after 11"));
   EXPECT_TRUE(has(refusal(changed("T 1abc              1 MN    2 (20)\n", "")), "no alignment"));
-  EXPECT_TRUE(has(refusal(changed("T 6T1Z_A           12 AIA   14", "T 6T1Z_A           12 AI   13")),
-                  "2 columns"));
+  EXPECT_TRUE(
+      has(refusal(changed("T 6T1Z_A           12 AIA   14", "T 6T1Z_A           12 AI   13")),
+          "2 columns"));
   EXPECT_TRUE(has(refusal(changed("E-value=3", "E-value=x")), "'x' is not a number"));
   EXPECT_TRUE(has(refusal(kHhr.substr(0, kHhr.find("Q query"))), "no alignment"));
 }
@@ -221,7 +224,8 @@ TEST(Hits, RowRefusals) {
   EXPECT_TRUE(has(refusal(">1abc_A/2-9\nMND\n"), "'1abc_A/2-9' has 3 letters"));
   EXPECT_TRUE(has(refusal(">1abc_A/x-9\nMND\n"), "should end in a range"));
   EXPECT_TRUE(has(refusal(">1abc_A/1-3\nM*ND\n"), "odd character 0x2a"));
-  EXPECT_TRUE(has(refusal("# STOCKHOLM 1.0\na_A/1-2 MN\nb_A/1-2 MN-\n//\n"), "3 columns, the first 2"));
+  EXPECT_TRUE(
+      has(refusal("# STOCKHOLM 1.0\na_A/1-2 MN\nb_A/1-2 MN-\n//\n"), "3 columns, the first 2"));
   EXPECT_TRUE(has(refusal("# STOCKHOLM 1.0\na_A/1-2 MN\n#=GC RF xxx\n//\n"), "#=GC RF"));
   EXPECT_TRUE(has(refusal("# STOCKHOLM 1.0\na_A/1-2 MN\n"), "without '//'"));
 }

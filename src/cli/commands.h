@@ -13,6 +13,7 @@ namespace megafold::cli {
 void add_cache_command(CLI::App& app);    // cache build | inspect | ...
 void add_data_command(CLI::App& app);     // data profile: where a sample's time goes
 void add_ccd_command(CLI::App& app);      // the chemical component dictionary
+void add_import_command(CLI::App& app);   // other programs' folders
 void add_train_command(CLI::App& app);    // train from a cache
 void add_predict_command(CLI::App& app);  // sample a structure from a checkpoint
 void add_report_command(CLI::App& app);   // draw a run's report.html again

@@ -11,7 +11,8 @@ namespace megafold {
 /// symbol is unknown ("X" and the like).
 uint8_t atomic_number(std::string_view symbol);
 
-/// Covalent radius in Angstrom; 0 for metals, whose bonds no distance tells, and for what is unknown.
+/// Covalent radius in Angstrom; 0 for metals, whose bonds no distance tells, and for what is
+/// unknown.
 float covalent_radius(uint8_t atomic_number);
 
 }  // namespace megafold

@@ -222,6 +222,16 @@ class AtomSiteReader {
     const Column auth_seq = table_->column("auth_seq_id");
     const Column ins = table_->column("pdbx_PDB_ins_code");
     const Column occupancy = table_->column("occupancy");
+    // Biopython begins a new label at every change from ATOM to HETATM, so that a modified residue
+    // cuts its chain: without a table of entities the author's chains are the chains.
+    if (entry_.entities.empty() && auth_chain.present()) {
+      for (size_t row = 0; row < table_->rows() && !by_author_; ++row)
+        by_author_ = !auth_chain.missing(row) && auth_chain.text(row) != chain.text(row);
+      if (by_author_) {
+        chain = auth_chain;
+        entry_.inferred.emplace_back("chains after the author's names: no entity is named");
+      }
+    }
     const Column b_factor = table_->column("B_iso_or_equiv");
     const Column model = table_->column("pdbx_PDB_model_num");
     const Column group = table_->column("group_PDB");
@@ -339,6 +349,7 @@ class AtomSiteReader {
   FileEntry& entry_;
   std::unique_ptr<Table> table_;
   std::unordered_map<std::string, std::string> chain_entity_;
+  bool by_author_ = false;
   std::vector<OpenChain> chains_;
   std::unordered_map<std::string, size_t> chain_index_;
   size_t current_ = SIZE_MAX, site_ = SIZE_MAX;

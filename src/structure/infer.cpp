@@ -145,8 +145,8 @@ std::string number_polymer(Chain& chain) {
     labels.push_back(residue.seq_id);
     authors.push_back(residue.auth_seq_id);
     any_unnumbered = any_unnumbered || residue.seq_id == 0;
-    label_is_author = label_is_author && (residue.seq_id == residue.auth_seq_id ||
-                                          residue.seq_id == 0);
+    label_is_author =
+        label_is_author && (residue.seq_id == residue.auth_seq_id || residue.seq_id == 0);
   }
   if (!label_is_author && !any_unnumbered && are_places(labels)) {
     const int32_t shift = labels[0] < 1 ? 1 - labels[0] : 0;
@@ -181,7 +181,7 @@ bool fit_to_sequence(std::vector<Residue>& residues,
     return found != sequence.end() &&
            std::find(found->second.begin(), found->second.end(), code) != found->second.end();
   };
-  const auto fits = [&](int32_t Residue::* number, int64_t shift) {
+  const auto fits = [&](int32_t Residue::*number, int64_t shift) {
     size_t wrong = 0;
     for (const Residue& residue : residues)
       wrong += residue.*number != 0 && has(residue.*number + shift, residue.code) ? 0 : 1;
@@ -189,7 +189,7 @@ bool fit_to_sequence(std::vector<Residue>& residues,
   };
   if (sequence.empty() || residues.empty()) return false;
   if (fits(&Residue::seq_id, 0)) return true;
-  for (int32_t Residue::* const number : {&Residue::auth_seq_id, &Residue::seq_id})
+  for (int32_t Residue::*const number : {&Residue::auth_seq_id, &Residue::seq_id})
     for (const auto& [place, codes] : sequence) {
       const int64_t shift = int64_t{place} - residues[0].*number;
       if (std::find(codes.begin(), codes.end(), residues[0].code) == codes.end() ||
@@ -226,11 +226,11 @@ void unify_copies(std::vector<WorkChain>& chains, std::vector<std::string>& note
     bool found = false;
     for (Group& group : groups) {
       const Chain& first = chains[group.members[0]].chain;
-      if (first.type != chain.type ||
-          (!first.entity.empty() && !chain.entity.empty() && first.entity != chain.entity))
-        continue;
-      for (const int32_t shift : {0, group.merged.begin()->first - chain.residues[0].seq_id}) {
-        if (!joins(group, chain, shift) || chain.residues[0].seq_id + shift < 1) continue;
+      if (first.type != chain.type) continue;  // entity ids without sequences are one per chain
+      const Residue &ours = chain.residues[0], &theirs = first.residues[0];
+      const int32_t by_author = theirs.seq_id - ours.seq_id + ours.auth_seq_id - theirs.auth_seq_id;
+      for (const int32_t shift : {0, by_author, group.merged.begin()->first - ours.seq_id}) {
+        if (!joins(group, chain, shift) || ours.seq_id + shift < 1) continue;
         work.has_file_numbers = work.has_file_numbers && shift == 0;
         for (Residue& residue : chain.residues) {
           residue.seq_id += shift;

@@ -3,8 +3,8 @@
 //
 // What a file that the wwPDB did not write leaves out, told from what it holds. Biopython writes
 // _atom_site alone, with the author's numbers as label_seq_id and "." for modified residues; PyMOL
-// does the same with "?" entities; gemmi writes what it was given. Every inference is noted in words,
-// which stand in the record's "meta" and in the build's report.
+// does the same with "?" entities; gemmi writes what it was given. Every inference is noted in
+// words, which stand in the record's "meta" and in the build's report.
 #pragma once
 
 #include <string>

@@ -28,8 +28,8 @@ int32_t find_residue(const WorkChain& work, const ConnectionEnd& end) {
     const Residue& residue = chain.residues[i];
     // Numbers that were moved or counted (structure/infer.h) are no longer the file's.
     const bool by_label = is_polymer(chain.type) && end.seq_id != 0 && work.has_file_numbers;
-    const bool same_number = by_label ? residue.seq_id == end.seq_id
-                                      : residue.auth_seq_id == end.auth_seq_id;
+    const bool same_number =
+        by_label ? residue.seq_id == end.seq_id : residue.auth_seq_id == end.auth_seq_id;
     if (same_number && residue.code == end.code && residue.find(end.atom) != nullptr)
       return static_cast<int32_t>(i);
   }

@@ -18,7 +18,8 @@ constexpr std::array<std::string_view, 26> kAminoAcids = {
 }  // namespace
 
 ShortName component_of_letter(char letter, ChainType type) {
-  const char upper = letter >= 'a' && letter <= 'z' ? static_cast<char>(letter - 'a' + 'A') : letter;
+  const char upper =
+      letter >= 'a' && letter <= 'z' ? static_cast<char>(letter - 'a' + 'A') : letter;
   if (upper < 'A' || upper > 'Z') return {};
   if (type == ChainType::protein) return kAminoAcids[static_cast<size_t>(upper - 'A')];
   const bool is_dna = type == ChainType::dna;

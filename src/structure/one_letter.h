@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// From letters to components, as sequences are written in _entity_poly, FASTA and AlphaFold 3's JSON.
+// From letters to components, as sequences are written in _entity_poly, FASTA and AlphaFold 3's
+// JSON.
 #pragma once
 
 #include <string>

@@ -106,8 +106,11 @@ bool check_sequence(Chain& chain, const Entity& entity, Sequence& sequence,
   // The rest of the chain moves with its author's numbers.
   const int32_t shift = linking[0].seq_id - linking[0].auth_seq_id;
   for (Residue& residue : chain.residues) {
-    const bool links = residue.component->linking != Linking::none;
-    residue.seq_id = links ? std::max(0, residue.auth_seq_id + shift) : 0;
+    const auto found = sequence.find(residue.auth_seq_id + shift);
+    const bool is_there =
+        found != sequence.end() &&
+        std::find(found->second.begin(), found->second.end(), residue.code) != found->second.end();
+    residue.seq_id = is_there ? found->first : 0;
   }
   notes.push_back(fmt::format("chain {}: places in its sequence from the author's numbers {:+}",
                               chain.label, shift));

@@ -15,8 +15,8 @@ namespace megafold {
 /// A chain on its way through cleaning.
 struct WorkChain {
   Chain chain;
-  std::string operation;      // which copy; empty in the asymmetric unit
-  bool has_sequence = false;  // residues without coordinates are known
+  std::string operation;         // which copy; empty in the asymmetric unit
+  bool has_sequence = false;     // residues without coordinates are known
   bool has_file_numbers = true;  // its residues' seq_id are the file's label_seq_id
   bool alive = true;
 };

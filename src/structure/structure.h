@@ -36,7 +36,7 @@ struct Residue {
   int32_t seq_id = 0;       // label_seq_id, 1-based; 0: none (not a polymer)
   int32_t auth_seq_id = 0;  // the author's number
   char ins_code = ' ';
-  bool is_hetero = false;  // its atoms are written as HETATM
+  bool is_hetero = false;   // its atoms are written as HETATM
   std::vector<Atom> atoms;  // as read; after cleaning: the component's heavy atoms, in its order
   const Component* component = nullptr;  // set by cleaning
 

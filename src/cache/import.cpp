@@ -1,0 +1,409 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "cache/import.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "alignment/alignment.h"
+#include "base/decompress.h"
+#include "base/errors.h"
+#include "base/publish.h"
+
+namespace megafold {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// "x.a3m.gz" -> "x.a3m".
+std::string unpacked_name(const fs::path& path) {
+  std::string name = path.filename().string();
+  for (const std::string_view packed : {".gz", ".zst"})
+    if (name.ends_with(packed)) name.resize(name.size() - packed.size());
+  return name;
+}
+
+bool has_suffix(const fs::path& path, std::initializer_list<std::string_view> suffixes) {
+  const std::string name = unpacked_name(path);
+  return std::any_of(suffixes.begin(), suffixes.end(),
+                     [&](std::string_view suffix) { return name.ends_with(suffix); });
+}
+
+std::vector<std::string_view> split(std::string_view text, std::string_view separators) {
+  std::vector<std::string_view> out;
+  while (!text.empty()) {
+    const size_t end = text.find_first_of(separators);
+    if (end != 0) out.push_back(text.substr(0, end));
+    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+  }
+  return out;
+}
+
+class Importer {
+ public:
+  explicit Importer(const ImportOptions& options) : options_(options) {
+    for (const fs::path& folder : {options.source, options.structures})
+      if (!folder.empty() && !fs::is_directory(folder))
+        fail<BadInput>("{}: no such folder", folder.string());
+    if (fs::exists(options.out) && !fs::is_empty(options.out))
+      fail<BadInput>("{}: holds something already; import into a new folder", options.out.string());
+    files_ = list(options.source);
+  }
+
+  ImportReport run() {
+    std::optional<std::set<std::string>> wanted;
+    if (options_.from == "colabfold") {
+      import_colabfold();
+    } else if (options_.from == "protenix") {
+      import_protenix();
+      wanted = read_protenix_ids();
+    } else {
+      import_folders_of_chains();
+    }
+    import_entries(wanted);
+    if (report_.alignments == 0 && report_.entries == 0)
+      fail<BadInput>("{}: nothing in it is what {} writes", options_.source.string(),
+                     options_.from);
+    return std::move(report_);
+  }
+
+ private:
+  static std::vector<fs::path> list(const fs::path& folder) {
+    std::vector<fs::path> out;
+    const auto follow = fs::directory_options::follow_directory_symlink;
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder, follow))
+      if (entry.is_regular_file()) out.push_back(entry.path());
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+
+  void note(std::string text) { report_.notes.push_back(std::move(text)); }
+
+  /// A file of the source under a name in `out`.
+  void place(const fs::path& file, const fs::path& name) {
+    const fs::path target = options_.out / name;
+    fs::create_directories(target.parent_path());
+    if (options_.copy)
+      fs::copy_file(file, target);
+    else
+      fs::create_symlink(fs::absolute(file), target);
+  }
+
+  void import_entries(const std::optional<std::set<std::string>>& wanted) {
+    std::set<std::string> seen;
+    size_t others = 0;
+    for (const fs::path& file : options_.structures.empty() ? files_ : list(options_.structures)) {
+      if (!has_suffix(file, {".cif", ".bcif", ".mmcif"})) continue;
+      std::string id = unpacked_name(file);
+      id.resize(id.rfind('.'));
+      if (wanted && !wanted->contains(id)) {
+        ++others;
+      } else if (!seen.insert(id).second) {
+        note(fmt::format("{}: a second file of the entry {}, left out", file.string(), id));
+      } else {
+        place(file, fs::path("entries") / file.filename());
+        ++report_.entries;
+      }
+    }
+    if (others > 0)
+      note(fmt::format("{} entries that indices/*.csv does not name, left out", others));
+    if (report_.entries == 0)
+      note("no mmCIF file: name their folder with --structures, or put them into the new one");
+  }
+
+  /// The folder of a sequence: a name that no entry claims, so that it serves by its query.
+  static std::string name_of_sequence(std::string name) {
+    std::replace(name.begin(), name.end(), '_', '-');
+    return "seq_" + name;
+  }
+
+  void import_folders_of_chains() {
+    std::map<std::string, std::vector<fs::path>> by_chain;
+    for (const fs::path& file : files_) {
+      if (!has_suffix(file, {".a3m", ".sto", ".hhr", ".m8"})) continue;
+      fs::path folder = file.parent_path();
+      if (folder.filename() == "a3m" || folder.filename() == "hhr") folder = folder.parent_path();
+      if (folder == options_.source) {
+        note(fmt::format("{}: in no folder of a chain, left out", file.string()));
+      } else if (fs::file_size(file) == 0) {
+        note(fmt::format("{}: empty, left out", file.string()));
+      } else {
+        by_chain[folder.filename().string()].push_back(file);
+      }
+    }
+    const auto place_all = [&](const std::string& name, const std::vector<fs::path>& files) {
+      const bool names_chain = name.find('_') != std::string::npos;
+      for (const fs::path& file : files)
+        place(file, fs::path("alignments") / (names_chain ? name : name_of_sequence(name)) /
+                        file.filename());
+      ++report_.alignments;
+    };
+    for (const auto& [name, files] : by_chain) place_all(name, files);
+    for (const fs::path& table : files_) {
+      if (table.filename() != "duplicate_pdb_chains.txt") continue;
+      const std::string text = read_file(table);
+      for (const std::string_view line : split(text, "\r\n")) {
+        const auto chains = split(line, " \t,");
+        const auto first = std::find_if(chains.begin(), chains.end(), [&](std::string_view chain) {
+          return by_chain.contains(std::string(chain));
+        });
+        if (first == chains.end()) continue;
+        for (const std::string_view chain : chains)
+          if (!by_chain.contains(std::string(chain)))
+            place_all(std::string(chain), by_chain.at(std::string(*first)));
+      }
+    }
+  }
+
+  // -------------------------------------------------------------------------------- ColabFold
+
+  struct Chains {
+    std::vector<size_t> lengths;
+    std::vector<std::string> alignments;  // an A3M for each
+    size_t paired = 0;
+  };
+
+  /// One A3M with the chains of a complex side by side, cut into one for each.
+  static Chains cut(const std::string& file, std::string_view text) {
+    Chains out;
+    const std::string_view head = text.substr(0, text.find('\n'));
+    const auto parts = split(head.substr(1), "\t\r");
+    const auto lengths = parts.empty() ? parts : split(parts[0], ",");
+    for (const std::string_view length : lengths) {
+      size_t value = 0;
+      const auto [rest, error] =
+          std::from_chars(length.data(), length.data() + length.size(), value);
+      if (error != std::errc() || rest != length.data() + length.size() || value == 0)
+        fail<BadInput>("{}:1: '{}' is not a list of lengths, such as #70,66", file, head);
+      out.lengths.push_back(value);
+    }
+    if (lengths.empty()) fail<BadInput>("{}:1: '{}' names no lengths", file, head);
+    out.alignments.resize(lengths.size());
+    std::string name, letters;
+    int number = 0, name_line = 0;
+    bool is_first = true;
+    const auto close = [&] {
+      if (name.empty()) return;
+      add_row(file, name_line, name, letters, is_first, out);
+      is_first = false;
+      letters.clear();
+    };
+    for (std::string_view rest = text; !rest.empty();) {
+      const size_t end = rest.find('\n');
+      std::string_view line = rest.substr(0, end);
+      rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+      ++number;
+      while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.remove_suffix(1);
+      if (line.empty() || line.front() == '#') continue;
+      if (line.front() == '>') {
+        close();
+        name = line;
+        name_line = number;
+      } else {
+        letters += line;
+      }
+    }
+    close();
+    if (is_first) fail<BadInput>("{}: the alignment is empty", file);
+    return out;
+  }
+
+  static void add_row(const std::string& file, int line, const std::string& name,
+                      const std::string& letters, bool is_query, Chains& out) {
+    std::vector<std::string> pieces(out.lengths.size());
+    std::vector<bool> has_letter(out.lengths.size(), false);
+    size_t chain = 0, columns = 0;
+    std::string insertion;
+    for (const char c : letters) {
+      if (c >= 'a' && c <= 'z') {
+        insertion += c;  // belongs to the next column
+        continue;
+      }
+      while (chain < pieces.size() && columns == out.lengths[chain]) ++chain, columns = 0;
+      if (chain == pieces.size()) break;
+      pieces[chain] += insertion + c;
+      insertion.clear();
+      has_letter[chain] = has_letter[chain] || c != '-';
+      ++columns;
+    }
+    size_t wanted = 0, found = 0;
+    for (const size_t length : out.lengths) wanted += length;
+    found = static_cast<size_t>(std::count_if(letters.begin(), letters.end(),
+                                              [](char c) { return !(c >= 'a' && c <= 'z'); }));
+    if (found != wanted)
+      fail<BadInput>("{}:{}: the row '{}' has {} columns, the chains together {}", file, line, name,
+                     found, wanted);
+    const auto filled = static_cast<size_t>(std::count(has_letter.begin(), has_letter.end(), true));
+    if (filled > 1 && !is_query) ++out.paired;
+    for (size_t i = 0; i < pieces.size(); ++i)
+      if (is_query || (filled == 1 && has_letter[i]))
+        out.alignments[i] += fmt::format("{}\n{}\n", name, pieces[i]);
+  }
+
+  void import_colabfold() {
+    for (const fs::path& file : files_) {
+      const std::string name = unpacked_name(file);
+      const std::string stem = name.substr(0, name.rfind('.'));
+      const std::string folder = file.parent_path().filename().string();
+      if (name.ends_with(".a3m") && stem != "pair") {
+        std::string text = read_decompressed(file);
+        if (text.empty()) {
+          note(fmt::format("{}: empty, left out", file.string()));
+        } else if (text.front() == '#') {
+          const Chains chains = cut(file.string(), text);
+          for (size_t i = 0; i < chains.alignments.size(); ++i)
+            write(fmt::format("{}.{}", stem, i + 1), "colabfold.a3m", chains.alignments[i]);
+          if (chains.paired > 0)
+            note(fmt::format(
+                "{}: {} rows that pair chains, left out (pairing is drawn from species)",
+                file.string(), chains.paired));
+        } else {
+          split_queries(file, folder.ends_with("_env") ? folder : stem, name, text);
+        }
+      } else if (name == "pdb70.m8") {
+        split_m8(file, folder);
+      } else if (name == "pair.a3m") {
+        note(fmt::format("{}: rows that pair chains, left out", file.string()));
+      }
+    }
+  }
+
+  /// Several alignments in one file, each ended by a zero byte; queries are called 101, 102 ...
+  void split_queries(const fs::path& file, const std::string& job, const std::string& name,
+                     std::string_view text) {
+    const auto parts = split(text, std::string_view("\0", 1));
+    for (const std::string_view part : parts) {
+      if (part.find_first_not_of(" \r\n") == std::string_view::npos) continue;
+      if (part.front() != '>')
+        fail<BadInput>("{}: an alignment that does not begin with '>'", file.string());
+      const std::string query(part.substr(1, part.find_first_of(" \t\r\n") - 1));
+      write(job + "." + (parts.size() > 1 ? query : "101"), name, part);
+    }
+  }
+
+  void split_m8(const fs::path& file, const std::string& job) {
+    std::map<std::string, std::string> by_query;
+    const std::string text = read_decompressed(file);
+    for (const std::string_view line : split(text, "\r\n"))
+      by_query[std::string(line.substr(0, line.find('\t')))] += std::string(line) + "\n";
+    for (const auto& [query, rows] : by_query)
+      publish(options_.out / "alignments" / name_of_sequence(job + "." + query) / "pdb70.m8", rows);
+  }
+
+  void write(const std::string& sequence, const std::string& name, std::string_view text) {
+    const std::string folder = name_of_sequence(sequence);
+    publish(options_.out / "alignments" / folder / name, text);
+    report_.alignments += written_.insert(folder).second ? 1 : 0;
+  }
+
+  // --------------------------------------------------------------------------------- Protenix
+
+  void import_protenix() {
+    const auto table = std::find_if(files_.begin(), files_.end(), [](const fs::path& file) {
+      return unpacked_name(file) == "seq_to_pdb_index.json";
+    });
+    if (table == files_.end())
+      fail<BadInput>("{}: no seq_to_pdb_index.json at any depth", options_.source.string());
+    nlohmann::json json;
+    try {
+      json = nlohmann::json::parse(read_decompressed(*table));
+    } catch (const nlohmann::json::exception& error) {
+      fail<BadInput>("{}: {}", table->string(), error.what());
+    }
+    if (!json.is_object()) fail<BadInput>("{}: no object {{sequence: index}}", table->string());
+    std::map<std::string, std::string> sequence_of;
+    for (const auto& [sequence, index] : json.items()) {
+      if (!index.is_number_integer() && !index.is_string())
+        fail<BadInput>("{}: the index of {} is {}", table->string(), sequence, index.dump());
+      sequence_of[index.is_string() ? index.get<std::string>() : index.dump()] = sequence;
+    }
+    std::set<std::string> seen;
+    for (const fs::path& file : files_) {
+      const std::string name = unpacked_name(file), index = file.parent_path().filename().string();
+      if (!name.ends_with(".a3m")) continue;
+      const auto found = sequence_of.find(index);
+      if (found == sequence_of.end()) {
+        note(fmt::format("{}: {} has no index {}, left out", file.string(),
+                         table->filename().string(), index));
+        continue;
+      }
+      const std::string packed = file.filename().string().substr(name.size());
+      std::string as = name;
+      // The names by which this project knows what is for pairing and what for templates.
+      if (name == "pairing.a3m") as = "uniprot_pairing.a3m";
+      if (name == "hmmsearch.a3m") as = "hmm_output.a3m";
+      if (as != "hmm_output.a3m") {
+        const std::string query = read_query({file.string(), read_decompressed(file)});
+        const bool is_rna = found->second.find_first_not_of("ACGUTN") == std::string::npos;
+        if (!is_query_of(query, found->second, is_rna ? Alphabet::rna : Alphabet::protein))
+          fail<BadInput>("{}:2: the query is not the sequence of index {} in {}", file.string(),
+                         index, table->string());
+      }
+      place(file, fs::path("alignments") / name_of_sequence(index) / (as + packed));
+      seen.insert(index);
+    }
+    report_.alignments = seen.size();
+    if (sequence_of.size() > seen.size())
+      note(fmt::format("{} of {} sequences have no alignment here",
+                       sequence_of.size() - seen.size(), sequence_of.size()));
+  }
+
+  /// The column pdb_id of indices/*.csv, a row for each chain or interface.
+  std::optional<std::set<std::string>> read_protenix_ids() const {
+    std::optional<std::set<std::string>> out;
+    for (const fs::path& file : files_) {
+      if (!has_suffix(file, {".csv"}) || file.parent_path().filename() != "indices") continue;
+      const std::string text = read_decompressed(file);
+      const auto lines = split(text, "\r\n");
+      size_t column = 0;
+      const auto fields = lines.empty() ? lines : split(lines[0], ",");
+      while (column < fields.size() && fields[column] != "pdb_id") ++column;
+      if (column == fields.size()) fail<BadInput>("{}:1: no column pdb_id", file.string());
+      if (!out) out.emplace();
+      for (size_t i = 1; i < lines.size(); ++i) {
+        std::string_view rest = lines[i];
+        for (size_t k = 0; k < column && !rest.empty(); ++k) {
+          const size_t comma = rest.find(',');
+          rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
+        }
+        const std::string_view id = rest.substr(0, rest.find(','));
+        if (id.empty()) fail<BadInput>("{}:{}: no pdb_id in this row", file.string(), i + 1);
+        out->emplace(id);
+      }
+    }
+    return out;
+  }
+
+  const ImportOptions& options_;
+  std::vector<fs::path> files_;
+  std::set<std::string> written_;  // folders of sequences
+  ImportReport report_;
+};
+
+}  // namespace
+
+const std::vector<std::string>& import_sources() {
+  static const std::vector<std::string> kSources = {"openproteinset", "openfold3", "colabfold",
+                                                    "protenix"};
+  return kSources;
+}
+
+ImportReport import_folder(const ImportOptions& options) {
+  const auto& known = import_sources();
+  if (std::find(known.begin(), known.end(), options.from) == known.end())
+    fail<BadInput>("--from {}: one of openproteinset, openfold3, colabfold, protenix",
+                   options.from);
+  try {
+    return Importer(options).run();
+  } catch (const fs::filesystem_error& error) {
+    fail<Device>("{}", error.what());
+  }
+}
+
+}  // namespace megafold

@@ -1,0 +1,43 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Other programs' training folders, laid out as `megafold cache build` wants them (cache/inputs.h).
+// Files that can be read as they are become symbolic links; what has to be cut is written. Nothing
+// of the source is changed, and nothing is dropped without a note.
+//
+//   openproteinset  pdb/1abc_A/a3m/uniref90_hits.a3m, .../hhr/pdb70_hits.hhr,
+//   uniclust30/NAME/a3m/...,
+//                   duplicate_pdb_chains.txt (chains that share the alignments of the line's first)
+//   openfold3       alignments/1abc_A/uniref90_hits.sto, .../hmm_output.sto
+//   colabfold       NAME.a3m ("#70,66<tab>2,1" first, chains side by side), NAME_env/uniref.a3m,
+//                   .../bfd*.a3m, .../pdb70.m8 (several queries in one file)
+//   protenix        seq_to_pdb_index.json,
+//   mmcif_msa_template/INDEX/{non_pairing,pairing,hmmsearch}.a3m,
+//                   indices/*.csv[.gz] (which entries)
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace megafold {
+
+struct ImportOptions {
+  std::string from;                   // one of import_sources()
+  std::filesystem::path source, out;  // `out` must be missing or empty
+  std::filesystem::path structures;   // folder of mmCIF files; empty: those inside of `source`
+  bool copy = false;                  // files instead of links
+};
+
+struct ImportReport {
+  size_t entries = 0, alignments = 0;  // files of entries; sequences with an alignment
+  std::vector<std::string> notes;      // what was left out and why
+};
+
+const std::vector<std::string>& import_sources();
+
+/// Throws BadInput: an unknown source, a missing folder or table, a file that is not what its place
+/// says (named with line), an `out` that holds something.
+ImportReport import_folder(const ImportOptions& options);
+
+}  // namespace megafold

@@ -1,0 +1,172 @@
+// SPDX-FileCopyrightText: 2026 The megafold authors
+// SPDX-License-Identifier: Apache-2.0
+#include "cache/import.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/errors.h"
+#include "base/publish.h"
+#include "cache/inputs.h"
+
+namespace megafold {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A source folder made of files, and where its import goes; both leave with the test.
+class Import : public ::testing::Test {
+ protected:
+  Import() {
+    const auto* const test = ::testing::UnitTest::GetInstance()->current_test_info();
+    root_ =
+        fs::temp_directory_path() / fmt::format("megafold-import-{}-{}", ::getpid(), test->name());
+    fs::create_directories(root_ / "source");
+  }
+  ~Import() override { fs::remove_all(root_); }
+
+  void file(const std::string& name, const std::string& text = ">q\nACD\n") const {
+    publish(root_ / "source" / name, text);
+  }
+  [[nodiscard]] ImportReport run(const std::string& from) const {
+    return import_folder({from, root_ / "source", root_ / "out", {}, false});
+  }
+  [[nodiscard]] std::string refusal(const std::string& from) const {
+    try {
+      (void)run(from);
+    } catch (const BadInput& error) {
+      return error.what();
+    }
+    return "(accepted)";
+  }
+  [[nodiscard]] std::string text(const std::string& name) const {
+    return read_file(root_ / "out" / name);
+  }
+  [[nodiscard]] bool exists(const std::string& name) const {
+    return fs::exists(root_ / "out" / name);
+  }
+
+  static bool has(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+  }
+  static bool noted(const ImportReport& report, const std::string& part) {
+    return std::any_of(report.notes.begin(), report.notes.end(),
+                       [&](const std::string& note) { return has(note, part); });
+  }
+  fs::path root_;
+};
+
+TEST_F(Import, OpenProteinSet) {
+  file("pdb/1abc_A/a3m/uniref90_hits.a3m");
+  file("pdb/1abc_A/a3m/bfd_uniclust_hits.a3m");
+  file("pdb/1abc_A/hhr/pdb70_hits.hhr", "Query x\n");
+  file("pdb/1abc_B/a3m/uniref90_hits.a3m", "");
+  file("uniclust30/A0A123/a3m/uniclust30.a3m");
+  file("duplicate_pdb_chains.txt", "9xyz_A 9xyz_B\n1abc_A 2def_C 2def_D\n");
+  file("mmcif/1abc.cif", "data_x\n");
+  const ImportReport report = run("openproteinset");
+  EXPECT_EQ(report.entries, 1U);
+  EXPECT_EQ(report.alignments, 4U);  // 1abc_A, its two duplicates, uniclust30's
+  EXPECT_TRUE(noted(report, "1abc_B/a3m/uniref90_hits.a3m: empty"));
+  EXPECT_TRUE(exists("alignments/2def_D/bfd_uniclust_hits.a3m"));
+  EXPECT_TRUE(exists("alignments/1abc_A/pdb70_hits.hhr"));
+  // What the cache's builder sees of it.
+  const DataFolder data = scan_data_folder(root_ / "out");
+  EXPECT_EQ(data.entries.at(0).id, "1abc");
+  EXPECT_EQ(data.alignments.at("1abc_A").paths.size(), 2U);
+  EXPECT_TRUE(data.alignments.contains("seq_A0A123"));
+  EXPECT_TRUE(fs::is_symlink(root_ / "out/alignments/1abc_A/uniref90_hits.a3m"));
+}
+
+TEST_F(Import, OpenFold3) {
+  file("alignments/2q2k_A/uniref90_hits.sto", "# STOCKHOLM 1.0\nq ACD\n//\n");
+  file("alignments/2q2k_A/hmm_output.sto", "# STOCKHOLM 1.0\nq ACD\n//\n");
+  file("stray.a3m");
+  file("mmcifs/2q2k.cif.gz", "data_x\n");
+  const ImportReport report = run("openfold3");
+  EXPECT_EQ(report.alignments, 1U);
+  EXPECT_TRUE(noted(report, "stray.a3m: in no folder of a chain"));
+  EXPECT_TRUE(exists("alignments/2q2k_A/hmm_output.sto"));
+  EXPECT_TRUE(exists("entries/2q2k.cif.gz"));
+}
+
+TEST_F(Import, ColabFoldCutsAComplex) {
+  file("job_1.a3m",
+       "#3,2\t1,1\n>101\t102\nACDGH\n>pair1\tpair2\nAC-GH\n>101\nACD--\n>x\nAaaCD--\n>102\n---GH\n"
+       ">y\n---G-k\n");
+  const ImportReport report = run("colabfold");
+  EXPECT_EQ(report.alignments, 2U);
+  EXPECT_TRUE(noted(report, "1 rows that pair chains"));
+  EXPECT_EQ(text("alignments/seq_job-1.1/colabfold.a3m"), ">101\t102\nACD\n>101\nACD\n>x\nAaaCD\n");
+  EXPECT_EQ(text("alignments/seq_job-1.2/colabfold.a3m"), ">101\t102\nGH\n>102\nGH\n>y\nG-\n");
+}
+
+TEST_F(Import, ColabFoldServerFiles) {
+  file("job_env/uniref.a3m", std::string(">101\nACD\n>x\nAC-\n\0>102\nGH\n\0", 26));
+  file("job_env/pdb70.m8", "101\t1abc_A\t1\n102\t2def_B\t1\n101\t3ghi_A\t1\n");
+  const ImportReport report = run("colabfold");
+  EXPECT_EQ(report.alignments, 2U);
+  EXPECT_EQ(text("alignments/seq_job-env.102/uniref.a3m"), ">102\nGH\n");
+  EXPECT_EQ(text("alignments/seq_job-env.101/pdb70.m8"), "101\t1abc_A\t1\n101\t3ghi_A\t1\n");
+}
+
+TEST_F(Import, ColabFoldRefusals) {
+  file("job.a3m", "#3,2\t1,1\n>101\nACDG\n");
+  EXPECT_TRUE(has(refusal("colabfold"), "job.a3m:2: the row '>101' has 4 columns"));
+  file("job.a3m", "#3,x\t1,1\n>101\nACDG\n");
+  EXPECT_TRUE(has(refusal("colabfold"), "not a list of lengths"));
+  file("job.a3m", "#3\t1\n");
+  EXPECT_TRUE(has(refusal("colabfold"), "empty"));
+}
+
+TEST_F(Import, Protenix) {
+  file("seq_to_pdb_index.json", R"({"ACD": 0, "GH": 17, "WWW": 18})");
+  file("mmcif_msa_template/0/non_pairing.a3m");
+  file("mmcif_msa_template/0/pairing.a3m");
+  file("mmcif_msa_template/0/hmmsearch.a3m", ">1abc_A/1-3\nACD\n");
+  file("mmcif_msa_template/17/non_pairing.a3m", ">q\nGH\n");
+  file("mmcif_msa_template/99/non_pairing.a3m", ">q\nGH\n");
+  file("indices/all.csv", "type,pdb_id,cluster\nchain,1abc,x\ninterface,1abc,y\n");
+  file("mmcif/1abc.cif", "data_x\n");
+  file("mmcif/2def.cif", "data_x\n");
+  const ImportReport report = run("protenix");
+  EXPECT_EQ(report.entries, 1U);
+  EXPECT_EQ(report.alignments, 2U);
+  EXPECT_TRUE(noted(report, "has no index 99"));
+  EXPECT_TRUE(noted(report, "1 of 3 sequences have no alignment"));
+  EXPECT_TRUE(noted(report, "1 entries that indices/*.csv does not name"));
+  const DataFolder data = scan_data_folder(root_ / "out");
+  EXPECT_EQ(data.alignments.at("seq_0").paths.size(), 1U);  // for pairing and templates: not in it
+  EXPECT_TRUE(exists("alignments/seq_0/uniprot_pairing.a3m"));
+  EXPECT_TRUE(exists("alignments/seq_0/hmm_output.a3m"));
+}
+
+TEST_F(Import, ProtenixRefusals) {
+  EXPECT_TRUE(has(refusal("protenix"), "no seq_to_pdb_index.json"));
+  file("seq_to_pdb_index.json", "{\"ACD\": 0,");
+  EXPECT_TRUE(has(refusal("protenix"), "seq_to_pdb_index.json: "));
+  file("seq_to_pdb_index.json", R"({"ACD": [0]})");
+  EXPECT_TRUE(has(refusal("protenix"), "the index of ACD is [0]"));
+  file("seq_to_pdb_index.json", R"({"ACW": 0})");
+  file("mmcif_msa/0/non_pairing.a3m");
+  EXPECT_TRUE(has(refusal("protenix"), "the query is not the sequence of index 0"));
+  file("seq_to_pdb_index.json", R"({"ACD": 0})");
+  file("indices/a.csv", "type,id\n");
+  fs::remove_all(root_ / "out");
+  EXPECT_TRUE(has(refusal("protenix"), "no column pdb_id"));
+}
+
+TEST_F(Import, Refusals) {
+  EXPECT_TRUE(has(refusal("alphafold9"), "--from alphafold9"));
+  EXPECT_TRUE(has(refusal("openfold3"), "nothing in it"));
+  file("a_A/x.a3m");
+  (void)run("openfold3");
+  EXPECT_TRUE(has(refusal("openfold3"), "holds something already"));
+  EXPECT_THROW((void)import_folder({"openfold3", root_ / "none", root_ / "out2", {}, false}),
+               BadInput);
+}
+
+}  // namespace
+}  // namespace megafold
