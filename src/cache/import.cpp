@@ -310,15 +310,15 @@ class Importer {
     });
     if (table == files_.end())
       fail<BadInput>("{}: no seq_to_pdb_index.json at any depth", options_.source.string());
-    nlohmann::json json;
+    nlohmann::json indices;
     try {
-      json = nlohmann::json::parse(read_decompressed(*table));
+      indices = nlohmann::json::parse(read_decompressed(*table));
     } catch (const nlohmann::json::exception& error) {
       fail<BadInput>("{}: {}", table->string(), error.what());
     }
-    if (!json.is_object()) fail<BadInput>("{}: no object {{sequence: index}}", table->string());
+    if (!indices.is_object()) fail<BadInput>("{}: no object {{sequence: index}}", table->string());
     std::map<std::string, std::string> sequence_of;
-    for (const auto& [sequence, index] : json.items()) {
+    for (const auto& [sequence, index] : indices.items()) {
       if (!index.is_number_integer() && !index.is_string())
         fail<BadInput>("{}: the index of {} is {}", table->string(), sequence, index.dump());
       sequence_of[index.is_string() ? index.get<std::string>() : index.dump()] = sequence;

@@ -26,6 +26,8 @@ constexpr float kLongestInferred = 2.7F;  // Angstrom: I-I; the search radius
 /// well be disordered; chains that start at 301 are numbered so for another reason.
 constexpr int32_t kMaxUnseenStart = 50;
 constexpr double kMinShared = 0.8;  // of the shorter of two copies
+/// Copies whose numbers differ begin at most so many residues apart.
+constexpr int32_t kMostUnseen = 20;
 /// One residue in so many may differ from a sequence that is given in letters (microheterogeneity).
 constexpr size_t kFitting = 50;
 
@@ -229,7 +231,9 @@ void unify_copies(std::vector<WorkChain>& chains, std::vector<std::string>& note
       if (first.type != chain.type) continue;  // entity ids without sequences are one per chain
       const Residue &ours = chain.residues[0], &theirs = first.residues[0];
       const int32_t by_author = theirs.seq_id - ours.seq_id + ours.auth_seq_id - theirs.auth_seq_id;
-      for (const int32_t shift : {0, by_author, group.merged.begin()->first - ours.seq_id}) {
+      std::vector<int32_t> shifts = {0, by_author};
+      for (int32_t i = 1; i <= kMostUnseen; ++i) shifts.insert(shifts.end(), {i, -i});
+      for (const int32_t shift : shifts) {
         if (!joins(group, chain, shift) || ours.seq_id + shift < 1) continue;
         work.has_file_numbers = work.has_file_numbers && shift == 0;
         for (Residue& residue : chain.residues) {
