@@ -98,7 +98,11 @@ class Entry(Record):
 
     def alignment(self, label: str) -> Record | None:
         """The alignment of the chain with this label (meta["chains"][i]["label"])."""
-        return Record(*self._links[label]) if label in self._links else None
+        return Record(*self._links[0][label]) if label in self._links[0] else None
+
+    def templates(self, label: str) -> Record | None:
+        """The template candidates of that chain."""
+        return Record(*self._links[1][label]) if label in self._links[1] else None
 
 
 class Cache(Mapping):
@@ -117,8 +121,8 @@ class Cache(Mapping):
         magic, version, _, shards, records, entries, links, _, key = struct.unpack_from(
             "<8s2I5Q32s", data
         )
-        if magic != b"MFINDEX\0" or version != 2:
-            raise CorruptError(f"{folder}/index.mfi: no index of version 2")
+        if magic != b"MFINDEX\0" or version != 3:
+            raise CorruptError(f"{folder}/index.mfi: no index of version 3")
         self.content_key = key.hex()
         record_at = 96 + 16 * shards
         entry_at = record_at + 56 * records
@@ -141,10 +145,10 @@ class Cache(Mapping):
             )
             self.verdicts[text(a, b)] = (_VERDICTS[verdict], text(c, d))
             if verdict == 0:
-                linked = {}
+                linked = ({}, {})  # alignments, templates
                 for k in range(first, first + count):
-                    e, f, _, to = struct.unpack_from("<Q2IQ", data, link_at + 24 * k)
-                    linked[text(e, f)] = rows[to]
+                    e, f, kind, to = struct.unpack_from("<Q2IQ", data, link_at + 24 * k)
+                    linked[kind][text(e, f)] = rows[to]
                 self._entries[text(a, b)] = (by_key[digest.hex()], linked)
 
     def __iter__(self):

@@ -48,7 +48,9 @@ struct Batch {
   at::Tensor profile;   // f32 [N, 32]
   at::Tensor deletion_mean;  // f32 [N]
 
-  // Templates, T of them (SI Table 5); undefined where there are none. Not in for_each.
+  // Templates, T of them (SI Table 5); undefined where there are none. Not in for_each. A loader
+  // gives positions and not pairs: template_pairs() makes those where the model is.
+  at::Tensor template_position;             // f32 [T, N, 4, 3]: N, CA, C, CB (GLY CA); Angstrom
   at::Tensor template_restype;              // i64 [T, N], class 0..31
   at::Tensor template_distogram;            // f32 [T, N, N, 39]
   at::Tensor template_unit_vector;          // f32 [T, N, N, 3]
@@ -83,14 +85,25 @@ struct Batch {
     f("atom_resolved_mask", atom_resolved_mask);
   }
 
+  /// The same for the templates' tensors that are defined.
+  template <class F>
+  void for_each_template(F&& f) {
+    const auto one = [&](const char* name, at::Tensor& tensor) {
+      if (tensor.defined()) f(name, tensor);
+    };
+    one("template_position", template_position), one("template_restype", template_restype);
+    one("template_distogram", template_distogram);
+    one("template_unit_vector", template_unit_vector);
+    one("template_pseudo_beta_mask", template_pseudo_beta_mask);
+    one("template_backbone_frame_mask", template_backbone_frame_mask);
+  }
+
   /// The same batch on another device; the copies are non-blocking from pinned memory.
   [[nodiscard]] Batch to(const at::Device& device) const {
     Batch moved = *this;
-    moved.for_each([&](const char*, at::Tensor& t) { t = t.to(device, /*non_blocking=*/true); });
-    for (at::Tensor* t :
-         {&moved.template_restype, &moved.template_distogram, &moved.template_unit_vector,
-          &moved.template_pseudo_beta_mask, &moved.template_backbone_frame_mask})
-      if (t->defined()) *t = t->to(device, /*non_blocking=*/true);
+    const auto move = [&](const char*, at::Tensor& t) { t = t.to(device, /*non_blocking=*/true); };
+    moved.for_each(move);
+    moved.for_each_template(move);
     return moved;
   }
 };

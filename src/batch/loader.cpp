@@ -79,9 +79,13 @@ struct Loader::Shared {
     const StructureView structure(cache->structure(element.entry));
     Batch batch = make_batch(
         structure, [this](const std::string& key) { return cache->alignment(key); }, samples,
-        element.preferred, seed, visit);
-    if (options.pin_memory)
-      batch.for_each([](const char*, at::Tensor& tensor) { tensor = tensor.pin_memory(); });
+        element.preferred, seed, visit,
+        [this](const std::string& key) { return cache->templates(key); });
+    if (options.pin_memory) {
+      const auto pin = [](const char*, at::Tensor& tensor) { tensor = tensor.pin_memory(); };
+      batch.for_each(pin);
+      batch.for_each_template(pin);
+    }
     return batch;
   }
 

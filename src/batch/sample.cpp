@@ -155,14 +155,17 @@ Batch gather(const StructureView& structure, const std::vector<int32_t>& tokens,
 
 Batch make_batch(const StructureView& structure, const AlignmentSource& alignments,
                  const BatchOptions& options, PreferredChains preferred, uint64_t seed,
-                 uint64_t visit) {
+                 uint64_t visit, const AlignmentSource& templates) {
   const uint64_t stream = stream_id(structure.id);
   Random for_crop(seed, stream, visit, Purpose::crop);
   Random for_reference(seed, stream, visit, Purpose::reference);
   Random for_msa(seed, stream, visit, Purpose::msa);
+  Random for_templates(seed, stream, visit, Purpose::template_pick);
   const Crop crop = draw_crop(structure, options.crop, preferred, for_crop);
   Batch batch = gather(structure, crop.tokens, for_reference);
   assemble_msa(structure, crop.tokens, alignments, options.msa, for_msa, batch);
+  if (templates)
+    assemble_templates(structure, crop.tokens, templates, options.templates, for_templates, batch);
   const bool spatial = crop.kind == CropKind::spatial || crop.kind == CropKind::spatial_interface;
   batch.symmetry = std::make_shared<Symmetry>(find_symmetry(structure, crop.tokens, spatial));
   batch.visit = visit;

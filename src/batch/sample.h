@@ -13,19 +13,21 @@
 #include "batch/msa.h"
 #include "batch/structure_view.h"
 #include "batch/symmetry.h"
+#include "batch/templates.h"
 
 namespace megafold {
 
 struct BatchOptions {
   CropOptions crop = {};
   MsaOptions msa = {};
+  TemplateOptions templates = {};
 };
 
-/// Crop, alignment, conformers in random motion, labels and what they may be exchanged with. Throws
-/// BadInput (no label), Corrupt.
+/// Crop, alignment, templates (none without their source), conformers in random motion, labels and
+/// what they may be exchanged with. Throws BadInput (no label), Corrupt.
 Batch make_batch(const StructureView& structure, const AlignmentSource& alignments,
                  const BatchOptions& options, PreferredChains preferred, uint64_t seed,
-                 uint64_t visit);
+                 uint64_t visit, const AlignmentSource& templates = {});
 
 /// Gathers the tokens' and atoms' facts and their labels for an ascending list of tokens; no draw
 /// but the rigid motion of reference conformers (SI 2.8), one per ref_space_uid.

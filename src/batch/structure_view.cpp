@@ -128,10 +128,14 @@ StructureView::StructureView(std::shared_ptr<const Record> record) : record_(std
     id = meta.at("id").get<std::string>();
     if (const auto found = meta.find("resolution"); found != meta.end() && found->is_number())
       resolution = found->get<double>();
+    if (const auto found = meta.find("release_date"); found != meta.end() && found->is_string())
+      release_date = found->get<std::string>();
     for (const auto& entry : meta.at("chains")) {
-      ChainInfo info{.label = entry.value("label", ""), .alignment = std::nullopt};
+      ChainInfo info{.label = entry.value("label", "")};
       if (const auto found = entry.find("alignment"); found != entry.end() && found->is_string())
         info.alignment = found->get<std::string>();
+      if (const auto found = entry.find("templates"); found != entry.end() && found->is_string())
+        info.templates = found->get<std::string>();
       chains.push_back(std::move(info));
     }
   } catch (const nlohmann::json::exception& error) {

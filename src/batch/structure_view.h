@@ -22,8 +22,9 @@ namespace megafold {
 
 /// What a structure's meta says about one chain.
 struct ChainInfo {
-  std::string label;                     // label_asym_id (of the copy)
-  std::optional<std::string> alignment;  // key of the sequence's record; none: no alignment
+  std::string label;                          // label_asym_id (of the copy)
+  std::optional<std::string> alignment = {};  // key of the sequence's record; none: no alignment
+  std::optional<std::string> templates = {};  // key of its templates; none: none were looked for
 };
 
 class StructureView {
@@ -66,8 +67,9 @@ class StructureView {
   std::span<const int32_t> residue_permutation;
   std::span<const int32_t> permutation_atoms, permutation_start, permutation_count, permutation;
   std::vector<ChainInfo> chains;
-  std::string id;          // of the entry, as its meta says
-  double resolution = -1;  // Angstrom; -1: none reported
+  std::string id;            // of the entry, as its meta says
+  double resolution = -1;    // Angstrom; -1: none reported
+  std::string release_date;  // YYYY-MM-DD; empty: not known
 
  private:
   void check_indices() const;

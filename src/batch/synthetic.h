@@ -255,11 +255,20 @@ class MemoryCache : public CacheReader {
     if (found == alignments_.end()) fail<BadInput>("no alignment {}", key);
     return found->second;
   }
+  void add_templates(std::shared_ptr<const Record> record) {
+    const std::string key = record->key();
+    templates_[key] = std::move(record);
+  }
+  std::shared_ptr<const Record> templates(std::string_view key) const override {
+    const auto found = templates_.find(std::string(key));
+    if (found == templates_.end()) fail<BadInput>("no templates {}", key);
+    return found->second;
+  }
   const std::string& content_key() const override { return content_key_; }
 
  private:
   std::vector<std::string> entries_;
-  std::map<std::string, std::shared_ptr<const Record>> structures_, alignments_;
+  std::map<std::string, std::shared_ptr<const Record>> structures_, alignments_, templates_;
   std::string content_key_ = "synthetic";
 };
 

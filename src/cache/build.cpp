@@ -10,6 +10,7 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "base/decompress.h"
@@ -21,6 +22,7 @@
 #include "cache/lock.h"
 #include "cache/match.h"
 #include "cache/parallel.h"
+#include "cache/template_library.h"
 #include "features/features.h"
 #include "structure/clean.h"
 
@@ -90,6 +92,7 @@ class CacheBuilder {
         folder_(folder),
         dictionary_(dictionary),
         matcher_(folder),
+        library_(options.templates, folder.entries, dictionary),
         catalogue_(options.out) {
     const auto first = static_cast<size_t>(options.part - 1);
     for (size_t i = first; i < folder.entries.size(); i += static_cast<size_t>(options.parts))
@@ -103,6 +106,8 @@ class CacheBuilder {
     make_structures();
     match_alignments();
     make_alignments();
+    match_templates();
+    make_templates();
     BuildReport report;
     CacheIndex index;
     for (Entry& entry : entries_) finish(entry, index, report);
@@ -112,7 +117,12 @@ class CacheBuilder {
       kill_point("cache.indexed");
       report.content_key = index.content_key;
       report.unused_alignments = matcher_.unused();
+      for (const auto& [name, files] : folder_.hits)
+        if (!hits_used_.contains(name))
+          for (const fs::path& path : files.paths)
+            report.unused_alignments.push_back(path.string());
     }
+    report.damaged_templates = library_.damaged();
     report.damaged = catalogue_.skipped();
     report.seconds = seconds_since(start);
     report.cpu_seconds = user_cpu_seconds() - cpu;
@@ -130,7 +140,8 @@ class CacheBuilder {
     EntryReport report;
     std::vector<ChainSequence> chains;
     bool settled = false;  // kept with its record in a shard, or dropped, or failed
-    std::map<std::string, size_t> jobs = {};  // chain label -> alignment
+    std::map<std::string, size_t> jobs = {};           // chain label -> alignment
+    std::map<std::string, size_t> template_jobs = {};  // chain label -> templates
   };
   struct AlignmentJob {
     std::string key;
@@ -398,7 +409,83 @@ class CacheBuilder {
     });
   }
 
+  std::string template_key(const AlignmentFiles& files, const ChainSequence& chain,
+                           const std::vector<TemplateHit>& hits) {
+    std::string all;
+    for (const fs::path& path : files.paths)
+      all += sha256_hex({path.filename().string(), hash_of_file(path)});
+    std::set<std::string> entries;
+    for (const TemplateHit& hit : hits) entries.insert(hit.entry);
+    for (const std::string& id : entries)
+      if (const std::string hash = library_.hash(id); !hash.empty()) all += sha256_hex({id, hash});
+    return sha256_hex({"templates", sha256_hex({all}), chain.sequence, dictionary_.version(),
+                       kTemplateRulesVersion});
+  }
+
+  static std::vector<TemplateHit> read_hits(const AlignmentFiles& files,
+                                            const std::string& sequence) {
+    std::vector<TemplateHit> hits;
+    for (const fs::path& path : files.paths)
+      for (TemplateHit& hit :
+           read_template_hits({path.string(), read_decompressed(path)}, sequence))
+        hits.push_back(std::move(hit));
+    return hits;
+  }
+
+  /// A job for each sequence that has hits; its key needs the hits, which say what it depends on.
+  void match_templates() {
+    std::map<std::string, size_t> known;  // by files and sequence
+    for (Entry& entry : entries_) {
+      if (entry.report.verdict != Verdict::kept) continue;
+      for (const auto& [label, files] : match_hits(folder_.hits, entry.index.id, entry.chains))
+        for (const ChainSequence& chain : entry.chains) {
+          if (chain.label != label) continue;
+          hits_used_.insert(files->name);
+          const auto [found, is_new] =
+              known.try_emplace(files->name + ' ' + chain.sequence, template_jobs_.size());
+          if (is_new) template_jobs_.push_back({"", files, chain});
+          entry.template_jobs[label] = found->second;
+        }
+    }
+    parallel_for(template_jobs_.size(), options_.threads, [&](size_t i) {
+      AlignmentJob& job = template_jobs_[i];
+      try {
+        job.key = template_key(*job.files, job.chain, read_hits(*job.files, job.chain.sequence));
+        (void)catalogue_.find_sound(job.key);
+      } catch (const BadInput& error) {
+        job.failure = shorten(error.what());
+      }
+    });
+  }
+
+  void make_templates() {
+    std::vector<uint64_t> sizes;
+    std::vector<size_t> todo;
+    std::set<std::string> keys;  // two entries may lead to one record
+    for (size_t i = 0; i < template_jobs_.size(); ++i) {
+      const AlignmentJob& job = template_jobs_[i];
+      sizes.push_back(uint64_t{1} << 20);  // of a record's order, whatever the hits' file weighs
+      if (job.failure.empty() && !catalogue_.find(job.key) && keys.insert(job.key).second)
+        todo.push_back(i);
+    }
+    make_shards(todo, cut_into_groups(sizes, options_.shard_bytes), [&](size_t i) {
+      const AlignmentJob& job = template_jobs_[i];
+      const auto arrays =
+          template_arrays(job.chain.sequence, read_hits(*job.files, job.chain.sequence),
+                          [&](const std::string& id) { return library_.find(id); });
+      return std::optional(PackedRecord{job.key, RecordKind::templates,
+                                        pack_record(RecordKind::templates, job.key, arrays)});
+    });
+  }
+
   void finish(Entry& entry, CacheIndex& index, BuildReport& report) {
+    for (const auto& [label, job] : entry.template_jobs) {
+      if (entry.report.verdict == Verdict::kept && !template_jobs_[job].failure.empty()) {
+        fail_entry(entry, template_jobs_[job].failure);
+        entry.index.key.clear();
+      }
+      entry.index.templates[label] = template_jobs_[job].key;
+    }
     for (const auto& [label, job] : entry.jobs) {
       if (entry.report.verdict == Verdict::kept && !jobs_[job].failure.empty()) {
         fail_entry(entry, jobs_[job].failure);
@@ -406,11 +493,16 @@ class CacheBuilder {
       }
       entry.index.alignments[label] = jobs_[job].key;
     }
-    if (entry.report.verdict != Verdict::kept) entry.index.alignments.clear();
+    if (entry.report.verdict != Verdict::kept) {
+      entry.index.alignments.clear();
+      entry.index.templates.clear();
+    }
     entry.report.alignments = static_cast<int64_t>(entry.index.alignments.size());
+    entry.report.templates = static_cast<int64_t>(entry.index.templates.size());
     if (entry.report.verdict == Verdict::kept) {
       std::vector<std::string> keys{entry.index.key};
       for (const auto& [label, key] : entry.index.alignments) keys.push_back(key);
+      for (const auto& [label, key] : entry.index.templates) keys.push_back(key);
       for (const std::string& key : keys) {
         const auto found = catalogue_.find(key);
         if (!found)
@@ -433,9 +525,11 @@ class CacheBuilder {
   const DataFolder& folder_;
   const ComponentDictionary& dictionary_;
   AlignmentMatcher matcher_;
+  TemplateLibrary library_;
   Catalogue catalogue_;
   std::vector<Entry> entries_;  // of this part, by id
-  std::vector<AlignmentJob> jobs_;
+  std::vector<AlignmentJob> jobs_, template_jobs_;
+  std::set<std::string> hits_used_;
   std::mutex progress_mutex_, hash_mutex_;
   size_t shown_ = 0;
   std::map<fs::path, std::string> hashes_;
@@ -474,6 +568,7 @@ std::string to_json(const BuildReport& report) {
       one["atoms"] = entry.atoms;
       one["chains"] = entry.chains;
       one["alignments"] = entry.alignments;
+      one["templates"] = entry.templates;
       one["reused"] = entry.reused;
     } else {
       one["reason"] = entry.reason;
@@ -489,6 +584,7 @@ std::string to_json(const BuildReport& report) {
                  {"cpu_seconds", report.cpu_seconds},
                  {"unused_alignments", report.unused_alignments},
                  {"damaged", report.damaged},
+                 {"damaged_templates", report.damaged_templates},
                  {"entries", std::move(entries)}};
   return out.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }

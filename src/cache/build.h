@@ -25,13 +25,14 @@ struct EntryReport {
   Verdict verdict = Verdict::failed;
   std::string reason;   // the rule and its numbers, or the error; empty when kept
   bool reused = false;  // the record or the verdict was there already
-  int64_t tokens = 0, atoms = 0, chains = 0, alignments = 0;
+  int64_t tokens = 0, atoms = 0, chains = 0, alignments = 0, templates = 0;
   double seconds = 0;
 };
 
 struct BuildReport {
   std::vector<EntryReport> entries;            // sorted by id
-  std::vector<std::string> unused_alignments;  // files that serve no chain
+  std::vector<std::string> unused_alignments;  // files that serve no chain, hits too
+  std::vector<std::string> damaged_templates;  // entries of hits that cannot be read, and why
   std::vector<std::string> damaged;            // what was wrong with shards that were made again
   std::string content_key;                     // empty for a part
   double seconds = 0;
@@ -43,6 +44,7 @@ struct BuildReport {
 struct BuildOptions {
   std::filesystem::path data, out;
   std::filesystem::path dictionary;  // empty: components.* in the data folder
+  std::filesystem::path templates;   // folder of the entries that template hits name; empty: none
   int threads = 0;                   // 0: as many as the machine has
   /// Of the sorted entries, every parts-th from the part-th on (1-based). Builders of different
   /// parts may work on one folder at once, on many machines; a build of the whole then finds all

@@ -22,6 +22,7 @@ constexpr uint64_t kPage = 4096;          // of the file
 constexpr uint64_t kPayload = kPage - 8;  // of a page; its checksum follows
 constexpr uint64_t kHeaderSize = 96;
 constexpr uint64_t kShardSize = 16, kRecordSize = 56, kEntrySize = 72, kLinkSize = 24;
+constexpr uint32_t kAlignmentLink = 0, kTemplatesLink = 1;
 constexpr uint64_t kMaxRows = uint64_t{1} << 32;  // of a table; more is damage
 
 void append_key(std::string& out, const std::string& hex) {
@@ -77,6 +78,7 @@ void finish_index(CacheIndex& index) {
     if (entry.verdict != Verdict::kept) continue;
     all += entry.id + ' ' + entry.key;
     for (const auto& [chain, key] : entry.alignments) all += ' ' + chain + ' ' + key;
+    for (const auto& [chain, key] : entry.templates) all += " templates " + chain + ' ' + key;
     all += '\n';
   }
   index.content_key = sha256_hex({all});
@@ -105,15 +107,16 @@ std::string pack_index(const CacheIndex& index) {
     texts.append_to(entry_table, entry.id);
     append(entry_table, static_cast<uint32_t>(entry.verdict));
     texts.append_to(entry_table, entry.reason);
-    append(entry_table, static_cast<uint32_t>(entry.alignments.size()));
+    append(entry_table, static_cast<uint32_t>(entry.alignments.size() + entry.templates.size()));
     append(entry_table, links);
-    for (const auto& [label, key] : entry.alignments) {
-      texts.append_to(link_table, label);
-      const auto found = index.records.find(key);
-      append(link_table, uint32_t{0});
-      append(link_table, static_cast<uint64_t>(std::distance(index.records.begin(), found)));
-      ++links;
-    }
+    for (const auto* const map : {&entry.alignments, &entry.templates})
+      for (const auto& [label, key] : *map) {
+        texts.append_to(link_table, label);
+        const auto found = index.records.find(key);
+        append(link_table, map == &entry.templates ? kTemplatesLink : kAlignmentLink);
+        append(link_table, static_cast<uint64_t>(std::distance(index.records.begin(), found)));
+        ++links;
+      }
   }
   std::string all(kMagic);
   append(all, kIndexVersion);
@@ -233,11 +236,13 @@ IndexEntry IndexFile::entry(uint64_t i) const {
   out.verdict = static_cast<Verdict>(verdict);
   const std::string links = read(link_at_ + first * kLinkSize, count * kLinkSize);
   for (size_t k = 0; k < count; ++k) {
+    const auto kind = value_at<uint32_t>(links, k * kLinkSize + 12);
     const auto to = value_at<uint64_t>(links, k * kLinkSize + 16);
-    if (to >= records_)
-      fail<Corrupt>("{}: entry {}: its alignment is record {} of {}", file_->name(), out.id, to,
-                    records_);
-    out.alignments[text(links, k * kLinkSize)] = key_at(read(record_at_ + to * kRecordSize, 32), 0);
+    if (to >= records_ || kind > kTemplatesLink)
+      fail<Corrupt>("{}: entry {}: a link of kind {} to record {} of {}", file_->name(), out.id,
+                    kind, to, records_);
+    auto& map = kind == kTemplatesLink ? out.templates : out.alignments;
+    map[text(links, k * kLinkSize)] = key_at(read(record_at_ + to * kRecordSize, 32), 0);
   }
   return out;
 }
@@ -245,7 +250,7 @@ IndexEntry IndexFile::entry(uint64_t i) const {
 IndexRecord IndexFile::record(uint64_t i) const {
   const std::string row = read(record_at_ + i * kRecordSize, kRecordSize);
   const auto kind = value_at<uint32_t>(row, 32), shard = value_at<uint32_t>(row, 36);
-  if (kind > static_cast<uint32_t>(RecordKind::alignment) || shard >= shards_)
+  if (kind > static_cast<uint32_t>(RecordKind::templates) || shard >= shards_)
     fail<Corrupt>("{}: record {} is of kind {} in shard {} of {}", file_->name(), i, kind, shard,
                   shards_);
   return {{key_at(row, 0), static_cast<RecordKind>(kind), value_at<uint64_t>(row, 40),

@@ -22,7 +22,7 @@ namespace megafold {
 
 inline constexpr std::string_view kIndexFile = "index.mfi";
 inline constexpr std::string_view kReportFile = "report.json";
-inline constexpr uint32_t kIndexVersion = 2;
+inline constexpr uint32_t kIndexVersion = 3;
 
 /// What became of an entry.
 enum class Verdict : uint8_t { kept, dropped, failed };
@@ -34,8 +34,9 @@ struct IndexEntry {
   /// Kept: the structure's record. Otherwise a key of the same making (FORMAT.md), which tells
   /// whether the verdict still holds; empty where it must be tried again.
   std::string key;
-  std::string reason;                             // not kept: the rule and its numbers, the error
-  std::map<std::string, std::string> alignments;  // chain label -> key
+  std::string reason;  // not kept: the rule and its numbers, the error
+  std::map<std::string, std::string> alignments = {};  // chain label -> key
+  std::map<std::string, std::string> templates = {};   // the same
   bool operator==(const IndexEntry&) const = default;
 };
 

@@ -37,8 +37,8 @@ size_t database_rank(const fs::path& path) {
   return rank;
 }
 
-bool is_left_out(const std::string& stem) {
-  return stem.starts_with("uniprot") || stem.starts_with("hmm_output");
+bool is_for_pairing(const std::string& stem) {
+  return stem.starts_with("uniprot");
 }
 
 }  // namespace
@@ -72,15 +72,20 @@ DataFolder scan_data_folder(const fs::path& folder) {
         continue;
       }
       out.entries.push_back({stem, path});
-    } else if (strip_any(stem, {".a3m", ".sto", ".stk", ".stockholm"})) {
-      const std::string parent = path.parent_path().filename().string();
-      const bool named_by_folder =
-          path.parent_path() != folder && parent.find('_') != std::string::npos;
-      if (!named_by_folder) {
-        alone[stem].push_back(path);
-      } else if (!is_left_out(stem)) {
-        in_folder[parent].push_back(path);
-      }
+      continue;
+    }
+    const std::string parent = path.parent_path().filename().string();
+    const bool named_by_folder =
+        path.parent_path() != folder && parent.find('_') != std::string::npos;
+    const bool only_hits = strip_any(stem, {".m8", ".hhr"});
+    if (!only_hits && !strip_any(stem, {".a3m", ".sto", ".stk", ".stockholm"})) continue;
+    if (only_hits || (named_by_folder && stem.starts_with("hmm_output"))) {
+      const std::string& name = named_by_folder ? parent : stem;
+      out.hits.try_emplace(name, AlignmentFiles{name, {}}).first->second.paths.push_back(path);
+    } else if (!named_by_folder) {
+      alone[stem].push_back(path);
+    } else if (!is_for_pairing(stem)) {
+      in_folder[parent].push_back(path);
     }
   }
   if (out.entries.empty())

@@ -6,13 +6,13 @@
 //   1abc.cif  1abc.cif.gz  1abc.bcif  1abc.bcif.gz     an entry called 1abc, at any depth
 //   1abc_A.a3m  1abc_A.sto (.gz, .zst)                 an alignment of its chain A
 //   1abc_A/uniref90_hits.sto  1abc_A/mgnify_hits.sto   several, one after the other
+//   1abc_A.m8  1abc_A.hhr  1abc_A/hmm_output.sto       template hits of its chain A
 //   components.cif  components.bcif (.gz)              a component dictionary, no entry
 //
 // The chain is the author's (auth_asym_id) or the file's (label_asym_id), whichever has the query's
 // sequence. An alignment that names no chain of any entry serves every chain whose sequence is its
 // query. In a folder, files go in the order UniRef, BFD and ColabFold, MGnify, Rfam, RNAcentral,
-// NT, others by name; "uniprot*" (for pairing across chains) and "hmm_output*" (templates) are not
-// read.
+// NT, others by name; "uniprot*" (for pairing across chains) is not read.
 #pragma once
 
 #include <filesystem>
@@ -37,6 +37,7 @@ struct AlignmentFiles {
 struct DataFolder {
   std::vector<EntryFile> entries;                    // sorted by id
   std::map<std::string, AlignmentFiles> alignments;  // by name
+  std::map<std::string, AlignmentFiles> hits;        // template hits, by name
   std::optional<std::filesystem::path> dictionary;   // "components.*"
 };
 

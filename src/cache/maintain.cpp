@@ -37,6 +37,8 @@ std::map<std::string, std::string> users_of(const CacheIndex& index) {
   for (const IndexEntry& entry : index.entries) {
     if (entry.verdict != Verdict::kept) continue;
     add(entry.key, entry.id);
+    for (const auto& [chain, key] : entry.templates)
+      add(key, fmt::format("{} chain {}, templates", entry.id, chain));
     for (const auto& [chain, key] : entry.alignments)
       add(key, fmt::format("{} chain {}", entry.id, chain));
   }
@@ -44,6 +46,23 @@ std::map<std::string, std::string> users_of(const CacheIndex& index) {
   for (const auto& [key, who] : users)
     out[key] = who.second == 0 ? who.first : fmt::format("{} (and {} more)", who.first, who.second);
   return out;
+}
+
+/// What differs between two entries' records of one kind, by chain.
+void compare_links(const std::map<std::string, std::string>& a,
+                   const std::map<std::string, std::string>& b, const char* kind,
+                   std::vector<std::string>& what) {
+  std::set<std::string> chains;
+  for (const auto* const links : {&a, &b})
+    for (const auto& [chain, key] : *links) chains.insert(chain);
+  for (const std::string& chain : chains) {
+    const bool in_a = a.contains(chain), in_b = b.contains(chain);
+    if (in_a != in_b)
+      what.push_back(
+          fmt::format("chain {}: {} only in the {}", chain, kind, in_a ? "first" : "second"));
+    else if (a.at(chain) != b.at(chain))
+      what.push_back(fmt::format("the {} of chain {} differs", kind, chain));
+  }
 }
 
 }  // namespace
@@ -142,17 +161,8 @@ std::vector<Difference> diff_caches(const CacheIndex& first, const CacheIndex& s
       else if (a->reason != b->reason)
         what.push_back(fmt::format("'{}' in the first, '{}' in the second", a->reason, b->reason));
       if (a->verdict == Verdict::kept && b->verdict == Verdict::kept) {
-        std::set<std::string> chains;
-        for (const auto* entry : {&*a, &*b})
-          for (const auto& [chain, key] : entry->alignments) chains.insert(chain);
-        for (const std::string& chain : chains) {
-          const bool in_a = a->alignments.contains(chain), in_b = b->alignments.contains(chain);
-          if (in_a != in_b)
-            what.push_back(fmt::format("chain {} has an alignment only in the {}", chain,
-                                       in_a ? "first" : "second"));
-          else if (a->alignments.at(chain) != b->alignments.at(chain))
-            what.push_back(fmt::format("the alignment of chain {} differs", chain));
-        }
+        compare_links(a->alignments, b->alignments, "alignment", what);
+        compare_links(a->templates, b->templates, "record of templates", what);
       }
       for (std::string& text : what) out.push_back({a->id, std::move(text)});
       ++a, ++b;

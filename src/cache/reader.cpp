@@ -56,15 +56,18 @@ class FolderReader : public CacheReader {
       fail<BadInput>("{}: the entry '{}' was {} when the cache was built: {}", folder_.string(), id,
                      name_of(entry->verdict), entry->reason);
     auto record = open(RecordKind::structure, entry->key);
-    if (entry->alignments.empty()) return record;
-    // The structure does not depend on alignments, so its record does not name them; the index
-    // does.
+    if (entry->alignments.empty() && entry->templates.empty()) return record;
+    // The structure does not depend on alignments and templates, so its record does not name them;
+    // the index does.
     json meta;
     try {
       meta = json::parse(record->meta());
       for (json& chain : meta.at("chains")) {
-        const auto key = entry->alignments.find(chain.at("label").get<std::string>());
-        if (key != entry->alignments.end()) chain["alignment"] = key->second;
+        const auto label = chain.at("label").get<std::string>();
+        if (const auto key = entry->alignments.find(label); key != entry->alignments.end())
+          chain["alignment"] = key->second;
+        if (const auto key = entry->templates.find(label); key != entry->templates.end())
+          chain["templates"] = key->second;
       }
     } catch (const json::exception& failure) {
       fail<Corrupt>("{}, entry {}: array 'meta' cannot be read: {}", folder_.string(), id,
@@ -75,6 +78,9 @@ class FolderReader : public CacheReader {
 
   [[nodiscard]] std::shared_ptr<const Record> alignment(std::string_view key) const override {
     return open(RecordKind::alignment, key);
+  }
+  [[nodiscard]] std::shared_ptr<const Record> templates(std::string_view key) const override {
+    return open(RecordKind::templates, key);
   }
 
  private:

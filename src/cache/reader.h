@@ -78,6 +78,8 @@ class CacheReader {
   [[nodiscard]] virtual std::shared_ptr<const Record> structure(std::string_view id) const = 0;
   /// The alignment of a sequence by the key that stands in a structure's meta; throws as above.
   [[nodiscard]] virtual std::shared_ptr<const Record> alignment(std::string_view key) const = 0;
+  /// The templates of a sequence, in the same way.
+  [[nodiscard]] virtual std::shared_ptr<const Record> templates(std::string_view key) const = 0;
   /// A hash of all that the cache holds: kept in a checkpoint, compared at resume.
   [[nodiscard]] virtual const std::string& content_key() const = 0;
 };

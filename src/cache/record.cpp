@@ -95,7 +95,8 @@ class MetaRecord : public Record {
 };
 
 RecordKind kind_of(std::string_view name, const std::string& file) {
-  for (const RecordKind kind : {RecordKind::structure, RecordKind::alignment})
+  for (const RecordKind kind :
+       {RecordKind::structure, RecordKind::alignment, RecordKind::templates})
     if (name_of(kind) == name) return kind;
   fail<Corrupt>("{}: a record of unknown kind '{}'", file, name);
 }
@@ -325,7 +326,7 @@ std::shared_ptr<StoredRecord> open_stored(RecordPlace place, RecordKind kind,
 }  // namespace
 
 std::string_view name_of(RecordKind kind) {
-  constexpr std::array<std::string_view, 2> kNames = {"structure", "alignment"};
+  constexpr std::array<std::string_view, 3> kNames = {"structure", "alignment", "templates"};
   return kNames[static_cast<size_t>(kind)];
 }
 

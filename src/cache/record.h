@@ -20,7 +20,7 @@ namespace megafold {
 
 inline constexpr uint32_t kRecordVersion = 2;
 
-enum class RecordKind : uint8_t { structure, alignment };
+enum class RecordKind : uint8_t { structure, alignment, templates };
 std::string_view name_of(RecordKind kind);
 
 /// Packs the arrays; `key` is stored and compared when the record is read.

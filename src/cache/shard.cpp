@@ -127,7 +127,7 @@ ShardInfo read_shard(const ReadFile& file) {
     ShardRow row{key_text(reinterpret_cast<const unsigned char*>(footer.data()) + at),
                  static_cast<RecordKind>(kind), value_at<uint64_t>(footer, at + 40),
                  value_at<uint64_t>(footer, at + 48)};
-    if (kind > static_cast<uint32_t>(RecordKind::alignment) || row.offset != next ||
+    if (kind > static_cast<uint32_t>(RecordKind::templates) || row.offset != next ||
         row.size > offset - next || (!out.rows.empty() && row.key <= out.rows.back().key))
       fail<Corrupt>("{}: row {} of the footer is out of place", name, at / kRowSize);
     next += row.size;

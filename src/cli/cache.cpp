@@ -71,8 +71,10 @@ void build(const BuildOptions& given, const std::string& part, bool strict) {
   options.alignment_progress = BuildProgress();
   const BuildReport report = build_cache(options);
   for (const std::string& damage : report.damaged) fmt::print(stderr, "not used: {}\n", damage);
+  for (const std::string& reason : report.damaged_templates)
+    fmt::print(stderr, "no template: {}\n", reason);
   for (const std::string& file : report.unused_alignments)
-    fmt::print(stderr, "unused: {} is the alignment of no chain of any entry\n", file);
+    fmt::print(stderr, "unused: {} belongs to no chain of any entry\n", file);
   const size_t dropped = report.count(Verdict::dropped), failed = report.count(Verdict::failed);
   if (options.parts > 1) {
     fmt::print(
@@ -210,6 +212,9 @@ void add_cache_command(CLI::App& app) {
   command->add_option("--ccd", options->dictionary,
                       "Component dictionary (components.cif or .bcif, .gz); without it the data "
                       "folder's components.*");
+  command->add_option("--templates", options->templates,
+                      "Folder of the entries that template hits (.m8, .hhr, hmm_output.sto beside "
+                      "the alignments) name");
   command->add_option("--threads", options->threads, "0: as many as this machine has")
       ->check(CLI::Range(0, 1024));
   const auto part = std::make_shared<std::string>();

@@ -94,8 +94,9 @@ inline constexpr std::array kStructureArrays = {
     // chains [{label (unique), origin (label_asym_id), auth, entity (the file's), type, sequence
     // (one-letter; a modified residue by its parent's letter, X where it has none; null for
     // ligands), alignment (key of the sequence's record, or null; the reader adds it from the
-    // index)}], ccd_version, rules_version, source (file name), removed [{what, rule}] (all that
-    // cleaning took out), inferred [words] (only where the file left something out).
+    // index), templates (the same)}], ccd_version, rules_version, source (file name), removed
+    // [{what, rule}] (all that cleaning took out), inferred [words] (only where the file left
+    // something out).
     ArraySpec{"meta", ArrayType::u8, "bytes", "JSON, UTF-8"},
 };
 
@@ -108,6 +109,24 @@ inline constexpr std::array kAlignmentArrays = {
     ArraySpec{"deletion_mean", ArrayType::f32, "L", "mean of the raw counts"},
     ArraySpec{"meta", ArrayType::u8, "bytes",
               "JSON: sequence, kind (protein|rna), sources, rows_read, ..."},
+};
+
+/// Bits of template_mask.
+inline constexpr uint8_t kTemplateBackbone = 1, kTemplateBeta = 2;
+
+/// A record of one sequence's templates (SI 2.4): T candidates, the best first, none left out for
+/// its date.
+inline constexpr std::array kTemplateArrays = {
+    ArraySpec{"template_restype", ArrayType::u8, "T,L",
+              "class 0..31; gap where nothing is aligned"},
+    ArraySpec{"template_mask", ArrayType::u8, "T,L",
+              "1: N, CA and C are there; 2: CB (GLY CA) is; 3: both"},
+    ArraySpec{"template_position", ArrayType::f32, "T,L,12",
+              "N, CA, C, CB (GLY CA), Angstrom; 0 where missing"},
+    ArraySpec{"template_date", ArrayType::i32, "T", "release as YYYYMMDD; 0: not known"},
+    ArraySpec{"meta", ArrayType::u8, "bytes",
+              "JSON: sequence, candidates [{entry, chain, e_value, release_date, residues}], "
+              "left_out {reason: hits}, rules_version"},
 };
 
 }  // namespace megafold

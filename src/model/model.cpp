@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/errors.h"
+#include "batch/templates.h"
 #include "model/diffusion_module.h"
 #include "model/distogram_head.h"
 #include "model/input_embedder.h"
@@ -73,15 +74,19 @@ Features features_of(const Batch& b, const Conventions& conventions, at::ScalarT
   if (b.template_restype.defined()) {
     const int64_t t = b.template_restype.size(0);
     expect_shape(kName, "template_restype", b.template_restype, {-1, n});
-    expect_shape(kName, "template_distogram", b.template_distogram, {t, n, n, 39});
-    expect_shape(kName, "template_unit_vector", b.template_unit_vector, {t, n, n, 3});
+    TemplatePairs made{b.template_distogram, b.template_unit_vector};
+    if (!made.distogram.defined() && t > 0) made = template_pairs(b);  // from positions, here
+    if (t > 0) {
+      expect_shape(kName, "template_distogram", made.distogram, {t, n, n, 39});
+      expect_shape(kName, "template_unit_vector", made.unit_vector, {t, n, n, 3});
+    }
     const auto pairs = [&](const char* name, const at::Tensor& mask) {
       expect_shape(kName, name, mask, {t, n});
       return mask.unsqueeze(-1) * mask.unsqueeze(-2);
     };
     if (t > 0)
       f.templates =
-          TemplateInputs{b.template_distogram, b.template_unit_vector,
+          TemplateInputs{made.distogram, made.unit_vector,
                          pairs("template_pseudo_beta_mask", b.template_pseudo_beta_mask),
                          pairs("template_backbone_frame_mask", b.template_backbone_frame_mask),
                          b.template_restype};

@@ -84,11 +84,11 @@ Prediction predict(const CacheReader& cache, const PredictOptions& options) {
                           options.raw_weights ? Weights::raw : Weights::average);
   model.parameters().to(device, at::kFloat);
   const StructureView structure(record);
-  const Batch batch =
-      make_batch(
-          structure, [&](const std::string& key) { return cache.alignment(key); },
-          whole_entry(checkpoint.state()), PreferredChains{}, options.seed, /*visit=*/0)
-          .to(device);
+  const Batch batch = make_batch(
+                          structure, [&](const std::string& key) { return cache.alignment(key); },
+                          whole_entry(checkpoint.state()), PreferredChains{}, options.seed,
+                          /*visit=*/0, [&](const std::string& key) { return cache.templates(key); })
+                          .to(device);
   const Samples samples = model.sample(batch, {.seed = options.seed,
                                                .samples = options.samples,
                                                .steps = result.sampler_steps,

@@ -215,6 +215,9 @@ std::vector<ConfigField> config_fields(TrainConfig& c) {
       "data.quarantine", c.data.quarantine, {},
       "file of the entries left out and from which visit on, read and written; \"\": the run's own",
       kFree);
+  number("data.templates.count", c.batch.templates.count, 0, 4, "templates of a chain, at most");
+  word("data.templates.released_by", c.batch.templates.released_by, {},
+       "YYYY-MM-DD: no later template is used; \"\": 60 days before the entry's own release alone");
   auto& crop = c.batch.crop;
   number("data.crop.tokens", crop.tokens, 1, 100000, "tokens of a sample, at most");
   number("data.crop.atoms", crop.atoms, 0, 10000000, "atoms of a sample, at most; 0: any number");
