@@ -447,6 +447,13 @@ class CacheBuilder {
           entry.template_jobs[label] = found->second;
         }
     }
+    const auto tell = [&](size_t i) {
+      const AlignmentJob& job = template_jobs_[i];
+      const std::scoped_lock lock(progress_mutex_);
+      if (options_.alignment_progress)
+        options_.alignment_progress(i + 1, template_jobs_.size(), job.files->name + " (templates)",
+                                    job.failure);
+    };
     parallel_for(template_jobs_.size(), options_.threads, [&](size_t i) {
       AlignmentJob& job = template_jobs_[i];
       try {
@@ -454,6 +461,7 @@ class CacheBuilder {
         (void)catalogue_.find_sound(job.key);
       } catch (const BadInput& error) {
         job.failure = shorten(error.what());
+        tell(i);
       }
     });
   }

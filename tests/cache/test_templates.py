@@ -3,6 +3,7 @@
 """Template hits from files to the cache, compared with the entries' own records."""
 
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def test_candidates_lie_where_the_hits_say(megafold, data, tmp_path):
     build(megafold, *data, tmp_path / "cache")
     entry = reader.open(tmp_path / "cache")["1ubq"]
     templates = entry.templates("A")
-    meta = __import__("json").loads(templates["meta"].tobytes())
+    meta = json.loads(templates["meta"].tobytes())
     assert [c["entry"] for c in meta["candidates"]] == ["4i6p", "1pzp"]  # by e-value
     assert meta["left_out"] == {
         "the sequence itself": 1,
@@ -59,14 +60,16 @@ def test_candidates_lie_where_the_hits_say(megafold, data, tmp_path):
         "too few residues": 1,
         "in no chain of the entry": 1,
     }
-    assert list(templates["template_date"]) == [20120829, 20040810] or all(
-        d > 19900101 for d in templates["template_date"]
-    )
+    dates = [c["release_date"].replace("-", "") for c in meta["candidates"]]
+    assert [str(d) for d in templates["template_date"]] == dates
     # 20M2I10M4D20M from (5, 11) on: columns 4..23, 26..35, 36..55 show residues 10.., 30.., 44..
     whole = tmp_path / "whole"
     done = megafold("cache", "build", "--data", ROOT / "data", "--out", whole)
     assert done.returncode == 0, done.stderr
-    other = reader.open(whole)["1pzp"]
+    cache = reader.open(whole)
+    for date, name in zip(dates, ("4i6p", "1pzp"), strict=True):
+        assert cache[name].meta["release_date"].replace("-", "") == date
+    other = cache["1pzp"]
     chain = next(c for c in other.meta["chains"] if c["auth"] == "A" and c["type"] == "protein")
     row = [c["label"] for c in other.meta["chains"]].index(chain["label"])
     laid = {4 + k: 10 + k for k in range(20)}
