@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def dev():
     sys.dont_write_bytecode = True
-    return SourceFileLoader("dev", str(ROOT / "dev")).load_module()
+    loader = SourceFileLoader("dev", str(ROOT / "dev"))
+    module = module_from_spec(spec_from_loader("dev", loader))
+    loader.exec_module(module)
+    return module
 
 
 def verdicts(folder, *entries):
