@@ -236,6 +236,7 @@ class StoredRecord : public Record {
     const uint64_t row = row_bytes(entry);
     const uint64_t from = static_cast<uint64_t>(first) * row;
     const uint64_t to = from + static_cast<uint64_t>(count) * row;
+    if (from == to) return;       // `out` may be null
     std::vector<std::byte> part;  // of a block that is needed in part
     uint64_t at = 0;              // raw bytes before block i
     for (size_t i = 0; i < entry.blocks.size() && at < to; at += entry.blocks[i++].raw) {

@@ -39,7 +39,7 @@ struct Arrays {
     for (const NamedArray& array : all)
       if (array.name == name) {
         std::vector<T> out(array.data.size() / sizeof(T));
-        std::memcpy(out.data(), array.data.data(), array.data.size());
+        if (!out.empty()) std::memcpy(out.data(), array.data.data(), array.data.size());
         return out;
       }
     ADD_FAILURE() << "no array " << name;
