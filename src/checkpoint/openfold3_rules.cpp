@@ -9,7 +9,7 @@ namespace {
 
 const std::vector<LeafRule>& leaf_rules() {
   constexpr std::string_view kAtoms = "atom_transformer";
-  static const std::vector<LeafRule> rules = {
+  static const std::vector<LeafRule> rules = with_shared_leaves({
       {"conditioned_transition", "norm.norm_s.weight", {"layer_norm.layer_norm_s.weight"}},
       {"conditioned_transition", "norm.gate.weight", {"layer_norm.linear_g.weight"}},
       {"conditioned_transition", "norm.gate.bias", {"layer_norm.linear_g.bias"}},
@@ -22,23 +22,7 @@ const std::vector<LeafRule>& leaf_rules() {
       {"transition", "norm.bias", {"layer_norm.bias"}},
       {"transition", "expand", {"swiglu.linear_a.weight", "swiglu.linear_b.weight"}},
       {"transition", "contract", {"linear_out.weight"}},
-      {"triangle_multiplication", "norm_in.weight", {"layer_norm_in.weight"}},
-      {"triangle_multiplication", "norm_in.bias", {"layer_norm_in.bias"}},
-      {"triangle_multiplication", "norm_out.weight", {"layer_norm_out.weight"}},
-      {"triangle_multiplication", "norm_out.bias", {"layer_norm_out.bias"}},
-      {"triangle_multiplication",
-       "project",
-       {"linear_a_p.weight", "linear_b_p.weight", "linear_a_g.weight", "linear_b_g.weight"}},
-      {"triangle_multiplication", "gate.weight", {"linear_g.weight"}},
-      {"triangle_multiplication", "out.weight", {"linear_z.weight"}},
-      {"triangle_attention", "norm.weight", {"layer_norm.weight"}},
-      {"triangle_attention", "norm.bias", {"layer_norm.bias"}},
       {"triangle_attention", "bias.weight", {"linear_z.weight"}},
-      {"triangle_attention",
-       "attention.query_gate",
-       {"mha.linear_q.weight", "mha.linear_g.weight"}},
-      {"triangle_attention", "attention.key_value", {"mha.linear_k.weight", "mha.linear_v.weight"}},
-      {"triangle_attention", "attention.out", {"mha.linear_o.weight"}},
       {"attention_pair_bias", "norm_a.weight", {"layer_norm_a.weight"}},
       {"attention_pair_bias", "norm_a.bias", {"layer_norm_a.bias"}},
       {"attention_pair_bias",
@@ -83,11 +67,6 @@ const std::vector<LeafRule>& leaf_rules() {
       {"attention_pair_bias", "gate.weight", {"linear_ada_out.weight"}},
       {"attention_pair_bias", "gate.bias", {"linear_ada_out.bias"}},
       {"transformer", "norm_z", {"layer_norm_z.weight"}},
-      {"outer_product_mean", "norm.weight", {"layer_norm.weight"}},
-      {"outer_product_mean", "norm.bias", {"layer_norm.bias"}},
-      {"outer_product_mean", "project", {"linear_1.weight", "linear_2.weight"}},
-      {"outer_product_mean", "out.weight", {"linear_out.weight"}},
-      {"outer_product_mean", "out.bias", {"linear_out.bias"}},
       {"averaging", "norm_m.weight", {"layer_norm_m.weight"}},
       {"averaging", "norm_m.bias", {"layer_norm_m.bias"}},
       {"averaging", "norm_z.weight", {"layer_norm_z.weight"}},
@@ -133,8 +112,6 @@ const std::vector<LeafRule>& leaf_rules() {
       {"conditioning", "pair.weight", {"linear_z.weight"}},
       {"conditioning", "single.weight", {"linear_s.weight"}},
       {"conditioning", "noise.weight", {"linear_n.weight"}},
-      {"fourier", "w", {"w"}},
-      {"fourier", "b", {"b"}},
       {"diffusion", "norm_s.weight", {"layer_norm_s.weight"}},
       {"diffusion", "single.weight", {"linear_s.weight"}},
       {"diffusion", "norm_a.weight", {"layer_norm_a.weight"}},
@@ -183,7 +160,7 @@ const std::vector<LeafRule>& leaf_rules() {
       {"", "recycle_norm_z.bias", {"layer_norm_z.bias"}},
       {"", "recycle_norm_s.weight", {"layer_norm_s.weight"}},
       {"", "recycle_norm_s.bias", {"layer_norm_s.bias"}},
-  };
+  });
   return rules;
 }
 

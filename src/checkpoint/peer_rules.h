@@ -35,6 +35,9 @@ struct PeerRules {
   std::string (*finish)(std::string scope);
 };
 
+/// A peer's own leaves behind those that all peers name alike.
+std::vector<LeafRule> with_shared_leaves(std::vector<LeafRule> own);
+
 const PeerRules& protenix_rules();
 const PeerRules& openfold3_rules();
 

@@ -6,7 +6,7 @@ namespace megafold {
 namespace {
 
 const std::vector<LeafRule>& leaf_rules() {
-  static const std::vector<LeafRule> rules = {
+  static const std::vector<LeafRule> rules = with_shared_leaves({
       {"conditioned_transition", "norm.norm_s.weight", {"adaln.layernorm_s.weight"}},
       {"conditioned_transition", "norm.gate.weight", {"adaln.linear_s.weight"}},
       {"conditioned_transition", "norm.gate.bias", {"adaln.linear_s.bias"}},
@@ -19,23 +19,7 @@ const std::vector<LeafRule>& leaf_rules() {
       {"transition", "norm.bias", {"layernorm1.bias"}},
       {"transition", "expand", {"linear_no_bias_a.weight", "linear_no_bias_b.weight"}},
       {"transition", "contract", {"linear_no_bias.weight"}},
-      {"triangle_multiplication", "norm_in.weight", {"layer_norm_in.weight"}},
-      {"triangle_multiplication", "norm_in.bias", {"layer_norm_in.bias"}},
-      {"triangle_multiplication", "norm_out.weight", {"layer_norm_out.weight"}},
-      {"triangle_multiplication", "norm_out.bias", {"layer_norm_out.bias"}},
-      {"triangle_multiplication",
-       "project",
-       {"linear_a_p.weight", "linear_b_p.weight", "linear_a_g.weight", "linear_b_g.weight"}},
-      {"triangle_multiplication", "gate.weight", {"linear_g.weight"}},
-      {"triangle_multiplication", "out.weight", {"linear_z.weight"}},
-      {"triangle_attention", "norm.weight", {"layer_norm.weight"}},
-      {"triangle_attention", "norm.bias", {"layer_norm.bias"}},
       {"triangle_attention", "bias.weight", {"linear.weight"}},
-      {"triangle_attention",
-       "attention.query_gate",
-       {"mha.linear_q.weight", "mha.linear_g.weight"}},
-      {"triangle_attention", "attention.key_value", {"mha.linear_k.weight", "mha.linear_v.weight"}},
-      {"triangle_attention", "attention.out", {"mha.linear_o.weight"}},
       {"attention_pair_bias", "norm_a.weight", {"layernorm_a.weight"}},
       {"attention_pair_bias", "norm_a.bias", {"layernorm_a.bias"}},
       {"attention_pair_bias", "norm_a.norm_s.weight", {"layernorm_a.layernorm_s.weight"}},
@@ -61,11 +45,6 @@ const std::vector<LeafRule>& leaf_rules() {
       {"attention_pair_bias", "attention.out", {"attention.linear_o.weight"}},
       {"attention_pair_bias", "gate.weight", {"linear_a_last.weight"}},
       {"attention_pair_bias", "gate.bias", {"linear_a_last.bias"}},
-      {"outer_product_mean", "norm.weight", {"layer_norm.weight"}},
-      {"outer_product_mean", "norm.bias", {"layer_norm.bias"}},
-      {"outer_product_mean", "project", {"linear_1.weight", "linear_2.weight"}},
-      {"outer_product_mean", "out.weight", {"linear_out.weight"}},
-      {"outer_product_mean", "out.bias", {"linear_out.bias"}},
       {"averaging", "norm_m.weight", {"layernorm_m.weight"}},
       {"averaging", "norm_m.bias", {"layernorm_m.bias"}},
       {"averaging", "norm_z.weight", {"layernorm_z.weight"}},
@@ -107,8 +86,6 @@ const std::vector<LeafRule>& leaf_rules() {
       {"conditioning", "pair.weight", {"linear_no_bias_z.weight"}},
       {"conditioning", "single.weight", {"linear_no_bias_s.weight"}},
       {"conditioning", "noise.weight", {"linear_no_bias_n.weight"}},
-      {"fourier", "w", {"w"}},
-      {"fourier", "b", {"b"}},
       {"diffusion", "norm_s.weight", {"layernorm_s.weight"}},
       {"diffusion", "single.weight", {"linear_no_bias_s.weight"}},
       {"diffusion", "norm_a.weight", {"layernorm_a.weight"}},
@@ -152,7 +129,7 @@ const std::vector<LeafRule>& leaf_rules() {
       {"", "recycle_norm_z.bias", {"layernorm_z_cycle.bias"}},
       {"", "recycle_norm_s.weight", {"layernorm_s.weight"}},
       {"", "recycle_norm_s.bias", {"layernorm_s.bias"}},
-  };
+  });
   return rules;
 }
 
