@@ -603,8 +603,8 @@ void add_partials(const EvoAttentionBackward& p, const Plan& plan, const A* part
     using W = decltype(t);
     parallel_blocks(total, 4096, [&](int64_t, int64_t begin, int64_t end) {
       for (int64_t e = begin; e < end; ++e) {
-        A sum = 0;
-        for (int64_t chunk = 0; chunk < plan.chunks; ++chunk) sum += partials[chunk * total + e];
+        double sum = 0;
+        for (int64_t c = 0; c < plan.chunks; ++c) sum += partials[c * total + e];
         static_cast<W*>(p.dbias)[e] = narrow<W>(static_cast<Accumulate<W>>(sum));
       }
     });
