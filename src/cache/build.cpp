@@ -112,6 +112,7 @@ class CacheBuilder {
     CacheIndex index;
     for (Entry& entry : entries_) finish(entry, index, report);
     finish_index(index);
+    count_bytes(index, report);
     if (options_.parts == 1) {
       publish_if_new(options_.out / kIndexFile, pack_index(index));
       kill_point("cache.indexed");
@@ -148,6 +149,7 @@ class CacheBuilder {
     const AlignmentFiles* files;
     ChainSequence chain;
     std::string failure = {};
+    int64_t rows = -1;  // of the record; -1: not asked yet
   };
 
   /// Paths in messages are told from the data folder on: an index says the same wherever it lies.
@@ -190,6 +192,7 @@ class CacheBuilder {
       Entry& entry = entries_[i];
       entry.index.id = entry.report.id = entry.file->id;
       entry.report.file = entry.file->path.string();
+      entry.report.file_bytes = size_of_file(entry.file->path);
       try {
         entry.index.key = structure_key(entry, read_file(entry.file->path));
         (void)catalogue_.find_sound(entry.index.key);
@@ -216,11 +219,24 @@ class CacheBuilder {
     }
   }
 
+  static void count_tokens(EntryReport& report, const std::byte* chain_type) {
+    for (int64_t t = 0; t < report.tokens; ++t)
+      ++report.tokens_of.at(static_cast<size_t>(chain_type[t]));
+  }
+
+  static void count_chains(Entry& entry) {
+    entry.report.chains = static_cast<int64_t>(entry.chains.size());
+    entry.report.polymers =
+        std::count_if(entry.chains.begin(), entry.chains.end(),
+                      [](const ChainSequence& chain) { return is_polymer(chain.type); });
+  }
+
   /// What the later stages need of a record of an earlier build.
   void read_existing(Entry& entry) const {
     const auto record = catalogue_.open(RecordKind::structure, entry.index.key);
     entry.report.tokens = record->describe("token_restype").size();
     entry.report.atoms = record->describe("atom_element").size();
+    count_tokens(entry.report, record->array("token_chain_type").data);
     const ArrayView types = record->array("chain_type");
     const json meta = json::parse(record->meta());
     for (const json& chain : meta.at("chains")) {
@@ -231,7 +247,9 @@ class CacheBuilder {
                               sequence.is_null() ? std::string() : sequence.get<std::string>(),
                               static_cast<ChainType>(types.as<uint8_t>()[entry.chains.size()])});
     }
-    entry.report.chains = static_cast<int64_t>(entry.chains.size());
+    if (meta.contains("inferred"))
+      entry.report.inferred = meta["inferred"].get<std::vector<std::string>>();
+    count_chains(entry);
     entry.report.verdict = Verdict::kept;
     entry.report.reused = entry.settled = true;
   }
@@ -304,12 +322,15 @@ class CacheBuilder {
         if (array.name == "token_restype") entry.report.tokens = array.size();
         if (array.name == "atom_element") entry.report.atoms = array.size();
       }
+      for (const NamedArray& array : arrays)
+        if (array.name == "token_chain_type") count_tokens(entry.report, array.data.data());
+      entry.report.inferred = cleaned.structure.inferred;
       if (entry.report.tokens == 0) dropped = "no token is left after cleaning";
       for (const Chain& chain : cleaned.structure.chains)
         entry.chains.push_back({chain.label, chain.origin, chain.auth,
                                 is_polymer(chain.type) ? one_letter_sequence(chain) : std::string(),
                                 chain.type});
-      entry.report.chains = static_cast<int64_t>(entry.chains.size());
+      count_chains(entry);
       entry.report.verdict = Verdict::kept;
       if (dropped.empty())
         return PackedRecord{entry.index.key, RecordKind::structure,
@@ -486,6 +507,12 @@ class CacheBuilder {
     });
   }
 
+  int64_t rows_of(AlignmentJob& job) const {
+    if (job.rows < 0)
+      job.rows = catalogue_.open(RecordKind::alignment, job.key)->describe("msa").shape.at(0);
+    return job.rows;
+  }
+
   void finish(Entry& entry, CacheIndex& index, BuildReport& report) {
     for (const auto& [label, job] : entry.template_jobs) {
       if (entry.report.verdict == Verdict::kept && !template_jobs_[job].failure.empty()) {
@@ -508,19 +535,37 @@ class CacheBuilder {
     entry.report.alignments = static_cast<int64_t>(entry.index.alignments.size());
     entry.report.templates = static_cast<int64_t>(entry.index.templates.size());
     if (entry.report.verdict == Verdict::kept) {
-      std::vector<std::string> keys{entry.index.key};
-      for (const auto& [label, key] : entry.index.alignments) keys.push_back(key);
-      for (const auto& [label, key] : entry.index.templates) keys.push_back(key);
+      std::set<std::string> keys{entry.index.key};
+      for (const auto& [label, key] : entry.index.alignments) keys.insert(key);
+      for (const auto& [label, key] : entry.index.templates) keys.insert(key);
       for (const std::string& key : keys) {
         const auto found = catalogue_.find(key);
         if (!found)
           fail<Corrupt>("{}: the record {} of entry {} is gone; build again", options_.out.string(),
                         key, entry.index.id);
         index.records.emplace(key, *found);
+        entry.report.bytes += found->row.size;
       }
+      for (const auto& [label, job] : entry.jobs) entry.report.rows[label] = rows_of(jobs_[job]);
     }
     index.entries.push_back(entry.index);
     report.entries.push_back(std::move(entry.report));
+  }
+
+  /// Of what was kept: files that went in, each once, and records that came out.
+  void count_bytes(const CacheIndex& index, BuildReport& report) const {
+    std::set<fs::path> files;
+    for (const Entry& entry : entries_) {
+      if (entry.index.verdict != Verdict::kept) continue;
+      files.insert(entry.file->path);
+      for (const auto& [label, job] : entry.jobs)
+        files.insert(jobs_[job].files->paths.begin(), jobs_[job].files->paths.end());
+      for (const auto& [label, job] : entry.template_jobs)
+        files.insert(template_jobs_[job].files->paths.begin(),
+                     template_jobs_[job].files->paths.end());
+    }
+    for (const fs::path& path : files) report.input_bytes += size_of_file(path);
+    for (const auto& [key, record] : index.records) report.stored_bytes += record.row.size;
   }
 
   static void publish_if_new(const fs::path& path, const std::string& bytes) {
@@ -578,6 +623,10 @@ std::string to_json(const BuildReport& report) {
       one["alignments"] = entry.alignments;
       one["templates"] = entry.templates;
       one["reused"] = entry.reused;
+      one["polymers"] = entry.polymers;
+      one["rows"] = entry.rows;
+      one["bytes"] = entry.bytes;
+      one["inferred"] = entry.inferred;
     } else {
       one["reason"] = entry.reason;
     }
@@ -590,6 +639,8 @@ std::string to_json(const BuildReport& report) {
                  {"content_key", report.content_key},
                  {"seconds", report.seconds},
                  {"cpu_seconds", report.cpu_seconds},
+                 {"input_bytes", report.input_bytes},
+                 {"stored_bytes", report.stored_bytes},
                  {"unused_alignments", report.unused_alignments},
                  {"damaged", report.damaged},
                  {"damaged_templates", report.damaged_templates},

@@ -10,9 +10,11 @@
 // shard holds depends on the data folder alone: not on threads, speed or interruptions.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,7 +27,11 @@ struct EntryReport {
   Verdict verdict = Verdict::failed;
   std::string reason;   // the rule and its numbers, or the error; empty when kept
   bool reused = false;  // the record or the verdict was there already
-  int64_t tokens = 0, atoms = 0, chains = 0, alignments = 0, templates = 0;
+  int64_t tokens = 0, atoms = 0, chains = 0, polymers = 0, alignments = 0, templates = 0;
+  std::array<int64_t, 4> tokens_of{};   // by ChainType
+  std::vector<std::string> inferred;    // what the file left out and was told from the rest
+  std::map<std::string, int64_t> rows;  // chain label -> rows of its alignment, query included
+  uint64_t file_bytes = 0, bytes = 0;   // its file; its records, those that it shares too
   double seconds = 0;
 };
 
@@ -35,6 +41,8 @@ struct BuildReport {
   std::vector<std::string> damaged_templates;  // entries of hits that cannot be read, and why
   std::vector<std::string> damaged;            // what was wrong with shards that were made again
   std::string content_key;                     // empty for a part
+  uint64_t input_bytes = 0;  // files of kept entries, and of their alignments and hits, as they lie
+  uint64_t stored_bytes = 0;  // their records, each once
   double seconds = 0;
   double cpu_seconds = 0;  // of user CPU that the process spent meanwhile, over all threads
 

@@ -67,12 +67,18 @@ void compare_links(const std::map<std::string, std::string>& a,
 
 }  // namespace
 
-VerifyReport verify_cache(const fs::path& cache) {
+VerifyReport verify_cache(const fs::path& cache,
+                          const std::function<void(uint64_t, uint64_t)>& progress) {
   const CacheIndex index = read_index(cache);
   const auto users = users_of(index);
   VerifyReport report;
   std::map<std::string, std::set<std::string>> sound;  // key -> shards whose footers name it
-  for (const fs::path& path : shard_files(cache)) {
+  const std::vector<fs::path> paths = shard_files(cache);
+  uint64_t done = 0, total = 0;
+  std::error_code error;
+  for (const fs::path& path : paths)
+    if (const auto size = fs::file_size(path, error); !error) total += size;
+  for (const fs::path& path : paths) {
     try {
       const auto file = ReadFile::open(path);
       const ShardInfo shard = read_shard(*file);
@@ -82,13 +88,16 @@ VerifyReport verify_cache(const fs::path& cache) {
         try {
           check_record({file, row.offset, row.size}, row.kind, row.key);
           ++report.records;
-        } catch (const Error& error) {
+        } catch (const Error& failure) {
           const auto user = users.find(row.key);
-          report.damages.push_back((user == users.end() ? "" : user->second + ": ") + error.what());
+          report.damages.push_back((user == users.end() ? "" : user->second + ": ") +
+                                   failure.what());
         }
+        done += row.size;
+        if (progress) progress(done, total);
       }
-    } catch (const Error& error) {
-      report.damages.emplace_back(error.what());
+    } catch (const Error& failure) {
+      report.damages.emplace_back(failure.what());
     }
   }
   for (const auto& [key, record] : index.records)

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,10 @@ struct VerifyReport {
 };
 
 /// Reads every byte of every shard against its checksums, and whether the index names what is
-/// there. Throws as IndexFile where the index itself cannot be read.
-VerifyReport verify_cache(const std::filesystem::path& cache);
+/// there. `progress` hears of the bytes of shards after each record. Throws as IndexFile where the
+/// index itself cannot be read.
+VerifyReport verify_cache(const std::filesystem::path& cache,
+                          const std::function<void(uint64_t done, uint64_t total)>& progress = {});
 
 struct GcReport {
   size_t removed = 0, rewritten = 0;  // shards

@@ -1,12 +1,10 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// megafold cache build | inspect | verify | diff | gc
+// megafold cache build | inspect | verify | diff | gc; stats and export are in cache_look.cpp
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -21,55 +19,60 @@
 #include "cache/record.h"
 #include "cache/shard.h"
 #include "cli/commands.h"
+#include "cli/progress_bar.h"
+#include "cli/size_text.h"
+#include "report/cache_page.h"
 
 namespace megafold::cli {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string size_text(uint64_t bytes) {
-  if (bytes < 10'000) return fmt::format("{} B", bytes);
-  if (bytes < 10'000'000) return fmt::format("{:.1f} kB", static_cast<double>(bytes) / 1e3);
-  return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
-}
-
-/// One line an entry: on a terminal only what was not kept stays, beside a running count.
+/// One line an entry; on a terminal only what was not kept stays, below it a bar.
 class BuildProgress {
  public:
   void operator()(size_t done, size_t total, const EntryReport& entry) {
-    const std::string line =
-        fmt::format("[{}/{}] {} {}{}", done, total, entry.id, name_of(entry.verdict),
+    const std::string text =
+        fmt::format("{} {}{}", entry.id, name_of(entry.verdict),
                     entry.verdict == Verdict::kept
                         ? fmt::format(": {} tokens, {} atoms, {} chains{}", entry.tokens,
                                       entry.atoms, entry.chains, entry.reused ? ", was there" : "")
                         : ": " + entry.reason);
-    show(line, entry.verdict == Verdict::kept && done < total);
+    show(done, total, text, entry.verdict == Verdict::kept, !entry.reused);
   }
 
   void operator()(size_t done, size_t total, const std::string& name, const std::string& reason) {
-    show(fmt::format("[{}/{}] alignment {}{}", done, total, name,
-                     reason.empty() ? "" : " failed: " + reason),
-         reason.empty() && done < total);
+    show(done, total,
+         fmt::format("alignment {}{}", name, reason.empty() ? "" : " failed: " + reason),
+         reason.empty(), true);
   }
 
  private:
-  static void show(const std::string& line, bool passing) {
-    const bool terminal = ::isatty(STDERR_FILENO) != 0;
-    if (terminal && passing)
-      fmt::print(stderr, "\r\033[K{}", line);
-    else
-      fmt::print(stderr, "{}{}\n", terminal ? "\r\033[K" : "", line);
-    std::fflush(stderr);
+  void show(size_t done, size_t total, const std::string& text, bool passing, bool worked) {
+    if (!passing || !bar_->is_terminal()) bar_->say(fmt::format("[{}/{}] {}", done, total, text));
+    bar_->show(done, total, text, worked);
   }
+  std::shared_ptr<ProgressBar> bar_ = std::make_shared<ProgressBar>();  // one for both
 };
 
 void build(const BuildOptions& given, const std::string& part, bool strict) {
   BuildOptions options = given;
   if (!part.empty() && std::sscanf(part.c_str(), "%d/%d", &options.part, &options.parts) != 2)
     fail<BadInput>("--shard {}: expected i/n, such as 1/4", part);
-  options.progress = BuildProgress();
-  options.alignment_progress = BuildProgress();
-  const BuildReport report = build_cache(options);
+  BuildReport report;
+  {
+    const BuildProgress progress;
+    options.progress = progress;
+    options.alignment_progress = progress;
+    report = build_cache(options);
+    options.progress = nullptr;
+    options.alignment_progress = nullptr;
+  }
+  const fs::path page =
+      options.out / (options.parts == 1
+                         ? std::string("report.html")
+                         : fmt::format("report-{}-of-{}.html", options.part, options.parts));
+  publish(page, cache_page_html({report, options.data.string(), options.out.string()}));
   for (const std::string& damage : report.damaged) fmt::print(stderr, "not used: {}\n", damage);
   for (const std::string& reason : report.damaged_templates)
     fmt::print(stderr, "no template: {}\n", reason);
@@ -85,9 +88,9 @@ void build(const BuildOptions& given, const std::string& part, bool strict) {
     if (strict && (dropped > 0 || failed > 0)) throw ExitWith{2};
     return;
   }
-  fmt::print("{}: {} kept, {} dropped, {} failed, in {:.1f} s; every verdict is in {}\n",
+  fmt::print("{}: {} kept, {} dropped, {} failed, in {:.1f} s; every verdict is in {} and {}\n",
              options.out.string(), report.count(Verdict::kept), dropped, failed, report.seconds,
-             (options.out / kReportFile).string());
+             (options.out / kReportFile).string(), page.string());
   if (report.count(Verdict::kept) == 0)
     fail<BadInput>("{}: no entry could be kept, so there is nothing to train on",
                    options.data.string());
@@ -159,7 +162,13 @@ void inspect(const fs::path& path, const std::string& entry) {
 }
 
 void verify(const fs::path& path) {
-  const VerifyReport report = verify_cache(path);
+  VerifyReport report;
+  {
+    ProgressBar bar;
+    report = verify_cache(path, [&](uint64_t done, uint64_t total) {
+      bar.show(done, total, fmt::format("{} of {}", size_text(done), size_text(total)));
+    });
+  }
   for (const std::string& damage : report.damages) fmt::print(stderr, "{}\n", damage);
   fmt::print("{}: {} shards, {} records whole, {} damages\n", path.string(), report.shards,
              report.records, report.damages.size());
@@ -249,6 +258,8 @@ void add_cache_command(CLI::App& app) {
   command->add_option("path", *verified, "A cache folder")->required();
   command->footer("Example:\n  megafold cache verify cache");
   command->callback([verified] { verify(*verified); });
+
+  add_cache_look_commands(*cache);
 
   const auto compared = std::make_shared<std::pair<fs::path, fs::path>>();
   const auto strict_diff = std::make_shared<bool>(false);

@@ -20,6 +20,7 @@
 #include "batch/sample.h"
 #include "cache/file.h"
 #include "cache/reader.h"
+#include "cache/stats.h"
 #include "cli/commands.h"
 
 namespace megafold::cli {
@@ -98,8 +99,7 @@ Visit profile_visit(const CacheReader& cache, const std::string& entry, const Ba
 /// Value below which a share of the values lies; sorts them.
 double quantile(std::vector<double>& values, double share) {
   std::sort(values.begin(), values.end());
-  return values[std::min(values.size() - 1,
-                         static_cast<size_t>(share * static_cast<double>(values.size())))];
+  return quantile_of_sorted(values, share);
 }
 
 json summary(const std::vector<Visit>& visits) {

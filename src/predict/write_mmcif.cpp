@@ -2,8 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "predict/write_mmcif.h"
 
+#include <array>
 #include <cmath>
 #include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -194,7 +197,9 @@ std::string element_symbol(uint8_t atomic_number) {
   return gemmi::Element(static_cast<int>(atomic_number)).uname();
 }
 
-void add_atoms(cif::Block& block, const Entry& entry, std::span<const PredictedModel> models) {
+/// `all`: atoms that the experiment did not resolve too.
+void add_atoms(cif::Block& block, const Entry& entry, std::span<const PredictedModel> models,
+               bool all) {
   cif::Loop& atoms = block.init_loop("_atom_site.", {"group_PDB",         "id",
                                                      "type_symbol",       "label_atom_id",
                                                      "label_alt_id",      "label_comp_id",
@@ -211,6 +216,7 @@ void add_atoms(cif::Block& block, const Entry& entry, std::span<const PredictedM
   for (size_t m = 0; m < models.size(); ++m) {
     const PredictedModel& model = models[m];
     for (size_t a = 0; a < entry.num_atoms(); ++a) {
+      if (!all && entry.resolved[a] == 0) continue;
       const auto r = static_cast<size_t>(entry.residue[a]);
       const EntryResidue& residue = entry.residues[r];
       const EntryChain& chain = entry.chains[static_cast<size_t>(residue.chain)];
@@ -245,6 +251,67 @@ void add_atoms(cif::Block& block, const Entry& entry, std::span<const PredictedM
                      std::to_string(m + 1)});
     }
   }
+}
+
+/// A bond between tokens of different residues, as a row of _struct_conn.
+void add_connections(cif::Block& block, const Entry& entry, const Record& record) {
+  const ArrayView bonds = record.array("token_bond"), start = record.array("token_atom_start"),
+                  count = record.array("token_atom_count");
+  const auto distance = [&](size_t a, size_t b) {
+    double sum = 0;
+    for (size_t k = 0; k < 3; ++k) {
+      const double d = double{entry.position[3 * a + k]} - double{entry.position[3 * b + k]};
+      sum += d * d;
+    }
+    return std::sqrt(sum);
+  };
+  const auto atoms_of = [&](int32_t token) {
+    std::vector<size_t> out;
+    const int32_t first = start.as<int32_t>()[token];
+    for (int32_t a = first; a < first + count.as<int32_t>()[token]; ++a)
+      if (entry.resolved[static_cast<size_t>(a)] != 0) out.push_back(static_cast<size_t>(a));
+    return out;
+  };
+  std::vector<std::array<size_t, 2>> pairs;
+  for (int64_t i = 0; i < bonds.size() / 2; ++i) {
+    std::optional<std::array<size_t, 2>> nearest;
+    for (const size_t a : atoms_of(bonds.as<int32_t>()[2 * i]))
+      for (const size_t b : atoms_of(bonds.as<int32_t>()[2 * i + 1]))
+        if (entry.residue[a] != entry.residue[b] &&
+            (!nearest || distance(a, b) < distance((*nearest)[0], (*nearest)[1])))
+          nearest = {a, b};
+    if (nearest) pairs.push_back(*nearest);
+  }
+  if (pairs.empty()) return;
+  std::vector<std::string> names{"id", "conn_type_id"};
+  for (const char* partner : {"ptnr1", "ptnr2"})
+    for (const char* name : {"label_asym_id", "label_comp_id", "label_seq_id", "label_atom_id",
+                             "auth_asym_id", "auth_seq_id", "symmetry"})
+      names.push_back(fmt::format("{}_{}", partner, name));
+  names.emplace_back("pdbx_dist_value");
+  cif::Loop& loop = block.init_loop("_struct_conn.", names);
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    std::vector<std::string> row{fmt::format("bond{}", i + 1), "covale"};
+    for (const size_t a : pairs[i]) {
+      const EntryResidue& residue = entry.residues[static_cast<size_t>(entry.residue[a])];
+      const EntryChain& chain = entry.chains[static_cast<size_t>(residue.chain)];
+      for (std::string value :
+           {quoted(chain.label), quoted(residue.component),
+            chain.type == ChainType::ligand ? std::string(".")
+                                            : std::to_string(residue.sequence_id),
+            quoted(entry.atom_name[a]), quoted(chain.auth), std::to_string(residue.author_id),
+            std::string("1_555")})
+        row.push_back(std::move(value));
+    }
+    row.push_back(fmt::format("{:.3f}", distance(pairs[i][0], pairs[i][1])));
+    loop.add_row(row);
+  }
+}
+
+std::string text_of(const cif::Document& document) {
+  std::ostringstream text;
+  cif::write_cif_to_stream(text, document, cif::Style::PreferPairs);
+  return text.str();
 }
 
 void check_models(const Entry& entry, std::span<const PredictedModel> models) {
@@ -294,10 +361,47 @@ std::string mmcif_text(const Entry& entry, std::span<const PredictedModel> model
                    cif::quote("B_iso_or_equiv is " + note.score_meaning));
   }
   add_entities(block, entry);
-  add_atoms(block, entry, models);
-  std::ostringstream text;
-  cif::write_cif_to_stream(text, document, cif::Style::PreferPairs);
-  return text.str();
+  add_atoms(block, entry, models, /*all=*/true);
+  return text_of(document);
+}
+
+std::string experimental_mmcif_text(const Record& record) {
+  const Entry entry = read_entry(record);
+  const auto meta = nlohmann::json::parse(record.meta(), nullptr, /*allow_exceptions=*/false);
+  const auto fact = [&](const char* name) {
+    const auto found = meta.find(name);
+    return found != meta.end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
+  cif::Document document;
+  cif::Block& block = document.add_new_block(entry.id);
+  block.set_pair("_entry.id", quoted(entry.id));
+  block.set_pair("_struct.entry_id", quoted(entry.id));
+  block.set_pair("_struct.title", quoted(entry.title));
+  block.set_pair("_exptl.entry_id", quoted(entry.id));
+  block.set_pair("_exptl.method", quoted(fact("method")));
+  if (!fact("release_date").empty())
+    block
+        .init_loop(
+            "_pdbx_audit_revision_history.",
+            {"ordinal", "data_content_type", "major_revision", "minor_revision", "revision_date"})
+        .add_row({"1", "'Structure model'", "1", "0", fact("release_date")});
+  if (const auto found = meta.find("resolution"); found != meta.end() && found->is_number()) {
+    block.set_pair("_refine.entry_id", quoted(entry.id));
+    block.set_pair("_refine.ls_d_res_high", fmt::format("{}", found->get<double>()));
+  }
+  block.set_pair("_software.pdbx_ordinal", "1");
+  block.set_pair("_software.name", "megafold");
+  block.set_pair("_software.classification", cif::quote("data extraction"));
+  block.set_pair("_software.description",
+                 cif::quote("the first assembly as cleaned for a cache, from " + fact("source")));
+  add_entities(block, entry);
+  add_connections(block, entry, record);
+  const ArrayView b_factor = record.array("atom_b_factor");
+  const PredictedModel model{
+      .position = entry.position,
+      .atom_score = {b_factor.as<float>(), b_factor.as<float>() + entry.num_atoms()}};
+  add_atoms(block, entry, std::span(&model, 1), /*all=*/false);
+  return text_of(document);
 }
 
 void write_mmcif(const std::filesystem::path& path, const Entry& entry,

@@ -37,6 +37,12 @@ struct PredictionNote {
 [[nodiscard]] std::string mmcif_text(const Entry& entry, std::span<const PredictedModel> models,
                                      const PredictionNote& note = {});
 
+/// A cache record's own structure: the resolved atoms with their B-factors, bonds between residues
+/// (_struct_conn), and title, method, date and resolution. A bond of two tokens is written between
+/// their nearest atoms, since a record does not name the atoms of standard residues in bonds.
+/// Throws Corrupt as read_entry().
+[[nodiscard]] std::string experimental_mmcif_text(const Record& record);
+
 /// Publishes mmcif_text at `path`: the whole file or none (base/publish.h).
 void write_mmcif(const std::filesystem::path& path, const Entry& entry,
                  std::span<const PredictedModel> models, const PredictionNote& note = {});
