@@ -15,6 +15,7 @@
 #include "kernels/common/dispatch_counts.h"
 #include "ops/evo_attention.h"
 #include "ops/layernorm.h"
+#include "ops/smooth_lddt.h"
 
 namespace megafold::cli {
 namespace {
@@ -34,6 +35,8 @@ void run_operations(const at::Device& device, at::ScalarType type) {
   ops::evo_attention(q, q, q, filled({1, 4, 64, 64}), {}, q);
   const at::Tensor atoms = filled({1, 2, 64, 4, 32});
   ops::atom_attention(atoms, atoms, atoms, filled({1, 2, 4, 32, 128}), {}, atoms);
+  const at::Tensor places = filled({2, 64, 3}).to(at::kFloat);  // structures are in f32
+  ops::smooth_lddt_sums(places, places[0], places.select(2, 0)[0], 0);
 }
 
 json operations_on(const at::Device& device, at::ScalarType type) {

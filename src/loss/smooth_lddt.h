@@ -17,12 +17,12 @@ struct SmoothLddtEpsilons {
 };
 
 /// x [S, A, 3] and x_true [A, 3], Angstrom; resolved and is_nucleotide [A], 0 or 1. Returns the
-/// loss of each sample, [S]. Streams over blocks of rows: nothing of A x A is held.
+/// loss of each sample, [S], by kernels/smooth_lddt: nothing of A x A is held.
 at::Tensor smooth_lddt_loss(const at::Tensor& x, const at::Tensor& x_true,
                             const at::Tensor& resolved, const at::Tensor& is_nucleotide,
                             const SmoothLddtEpsilons& epsilons = {});
 
-/// The same by ATen alone, over blocks of rows: what other devices than the CPU run.
+/// The same by ATen alone, over blocks of rows: for types and devices that no kernel takes.
 at::Tensor smooth_lddt_loss_by_blocks(const at::Tensor& x, const at::Tensor& x_true,
                                       const at::Tensor& resolved, const at::Tensor& is_nucleotide,
                                       const SmoothLddtEpsilons& epsilons = {});

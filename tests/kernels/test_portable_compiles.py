@@ -15,9 +15,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 INSTANCES = sorted(path.stem for path in (ROOT / "kernels").glob("*/portable/*.cu"))
 # AF3's width in both directions, and fp32 at D = 128, which needs the most registers.
-FEW = ["forward_bf16_d32", "backward_bf16_d32", "backward_f32_d128", "layernorm_bf16"]
+FEW = [
+    "forward_bf16_d32",
+    "backward_bf16_d32",
+    "backward_f32_d128",
+    "layernorm_bf16",
+    "smooth_lddt_f32",
+]
 CHOSEN = [pytest.param(i, marks=[] if i in FEW else [pytest.mark.full]) for i in INSTANCES]
-WITHOUT_PRODUCTS = ("PrepareKernel", "layernorm")  # in a kernel's name
+WITHOUT_PRODUCTS = ("PrepareKernel", "layernorm", "smooth_lddt")  # in a kernel's name
 
 
 def tool(*names):
