@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -163,7 +164,33 @@ class Builder {
     deletion_sums_.assign(sequence.size(), 0);
   }
 
-  void read(const AlignmentText& file) {
+  void read_main(const AlignmentText& file) {
+    read(file, [this](const Row& row, std::string_view) { return add(row); });
+  }
+
+  void read_pairing(const AlignmentText& file) {
+    bool is_query = true;
+    read(file, [&](const Row& row, std::string_view name) {
+      return !std::exchange(is_query, false) && add_pairing(row, species_of(name));
+    });
+  }
+
+  Msa finish() {
+    if (msa_.rows == 0) add(query_row());  // no file but for pairing
+    const auto rows = static_cast<double>(msa_.rows);
+    msa_.profile.resize(counts_.size());
+    msa_.deletion_mean.resize(deletion_sums_.size());
+    for (size_t i = 0; i < counts_.size(); ++i)
+      msa_.profile[i] = static_cast<float>(counts_[i] / rows);
+    for (size_t i = 0; i < deletion_sums_.size(); ++i)
+      msa_.deletion_mean[i] = static_cast<float>(static_cast<double>(deletion_sums_[i]) / rows);
+    return std::move(msa_);
+  }
+
+ private:
+  /// Calls take(row, name) for each row, the query first; true where the row is kept.
+  template <class F>
+  void read(const AlignmentText& file, F&& take) {
     AlignmentSource source{file.name, 0, 0};
     const AlignmentFormat format = detect_format(file);
     const Table& table = table_of(alphabet_);
@@ -182,23 +209,11 @@ class Builder {
                        raw.first_line, raw.name, row.classes.size(), msa_.columns);
       ++source.rows_read;
       if (is_query) row = query_row();
-      if (add(row)) ++source.rows_kept;
+      if (take(row, raw.name)) ++source.rows_kept;
     });
     msa_.sources.push_back(std::move(source));
   }
 
-  Msa finish() {
-    const auto rows = static_cast<double>(msa_.rows);
-    msa_.profile.resize(counts_.size());
-    msa_.deletion_mean.resize(deletion_sums_.size());
-    for (size_t i = 0; i < counts_.size(); ++i)
-      msa_.profile[i] = static_cast<float>(counts_[i] / rows);
-    for (size_t i = 0; i < deletion_sums_.size(); ++i)
-      msa_.deletion_mean[i] = static_cast<float>(static_cast<double>(deletion_sums_[i]) / rows);
-    return std::move(msa_);
-  }
-
- private:
   void check_query(const AlignmentText& file, const RawRow& raw) const {
     const std::string query = letters_of(raw);
     if (!is_query_of(query, sequence_, alphabet_))
@@ -213,25 +228,57 @@ class Builder {
     return row;
   }
 
-  /// False where an equal row is there already.
-  bool add(const Row& row) {
+  static uint64_t hash_of(const Row& row) {
+    return checksum64(std::as_bytes(std::span(row.classes)));
+  }
+
+  /// The row of the main alignment that is equal, or -1.
+  [[nodiscard]] int64_t find(const Row& row, uint64_t hash) const {
     const size_t width = row.classes.size();
-    const uint64_t hash = checksum64(std::as_bytes(std::span(row.classes)));
-    auto& same = seen_[hash];
-    for (const int64_t other : same)
+    const auto same = seen_.find(hash);
+    if (same == seen_.end()) return -1;
+    for (const int64_t other : same->second)
       if (std::memcmp(&msa_.classes[static_cast<size_t>(other) * width], row.classes.data(),
                       width) == 0)
-        return false;
-    same.push_back(msa_.rows++);
-    msa_.classes.insert(msa_.classes.end(), row.classes.begin(), row.classes.end());
-    for (size_t i = 0; i < width; ++i) ++counts_[i * kClasses + row.classes[i]];
-    const size_t start = msa_.deletions.size();
-    msa_.deletions.resize(start + width, 0);
-    if (!row.any_deletion) return true;
-    for (size_t i = 0; i < width; ++i) {
-      msa_.deletions[start + i] = static_cast<uint8_t>(std::min<uint32_t>(row.deletions[i], 255));
-      deletion_sums_[i] += row.deletions[i];
-    }
+        return other;
+    return -1;
+  }
+
+  static void append(const Row& row, std::vector<uint8_t>& classes,
+                     std::vector<uint8_t>& deletions) {
+    classes.insert(classes.end(), row.classes.begin(), row.classes.end());
+    const size_t start = deletions.size();
+    deletions.resize(start + row.classes.size(), 0);
+    if (!row.any_deletion) return;
+    for (size_t i = 0; i < row.deletions.size(); ++i)
+      deletions[start + i] = static_cast<uint8_t>(std::min<uint32_t>(row.deletions[i], 255));
+  }
+
+  /// False where an equal row is there already.
+  bool add(const Row& row) {
+    const uint64_t hash = hash_of(row);
+    if (find(row, hash) >= 0) return false;
+    seen_[hash].push_back(msa_.rows++);
+    append(row, msa_.classes, msa_.deletions);
+    for (size_t i = 0; i < row.classes.size(); ++i) ++counts_[i * kClasses + row.classes[i]];
+    if (row.any_deletion)
+      for (size_t i = 0; i < row.classes.size(); ++i) deletion_sums_[i] += row.deletions[i];
+    return true;
+  }
+
+  /// False where the row cannot be paired.
+  bool add_pairing(const Row& row, const Species& species) {
+    PairingRows& out = msa_.pairing;
+    ++hits_;
+    const bool is_empty = std::all_of(row.classes.begin(), row.classes.end(),
+                                      [](uint8_t letter) { return letter == kGap; });
+    if (species == kNoSpecies || is_empty || ++rows_of_species_[species] > kMaxRowsOfSpecies)
+      return false;
+    append(row, out.classes, out.deletions);
+    out.species.push_back(species);
+    out.hit.push_back(hits_);
+    out.main_row.push_back(static_cast<int32_t>(find(row, hash_of(row))));
+    ++out.rows;
     return true;
   }
 
@@ -242,7 +289,20 @@ class Builder {
   std::vector<uint32_t> counts_;         // L, 32
   std::vector<uint64_t> deletion_sums_;  // L
   std::unordered_map<uint64_t, std::vector<int64_t>> seen_;
+  int32_t hits_ = 0;  // read for pairing
+  std::map<Species, int> rows_of_species_;
 };
+
+bool is_alphanumeric(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+  });
+}
+
+bool is_number(std::string_view text) {
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
 
 }  // namespace
 
@@ -282,12 +342,44 @@ bool is_query_of(std::string_view query, std::string_view sequence, Alphabet alp
   return true;
 }
 
+Species species_of(std::string_view name) {
+  name = name.substr(0, name.find('/'));  // the range of residues
+  std::string_view found;
+  if (name.starts_with("tr|") || name.starts_with("sp|")) {
+    const size_t bar = name.find('|', 3);
+    if (bar == std::string_view::npos) return kNoSpecies;
+    std::string_view entry = name.substr(bar + 1);
+    const size_t line = entry.find('_');
+    if (line == std::string_view::npos || !is_alphanumeric(entry.substr(0, line)))
+      return kNoSpecies;
+    found = entry.substr(line + 1);
+    if (const size_t rest = found.find('_'); rest != std::string_view::npos) {
+      if (!is_number(found.substr(rest + 1))) return kNoSpecies;  // reduced BFD counts there
+      found = found.substr(0, rest);
+    }
+    constexpr size_t kMnemonic = 5;
+    if (found.size() > kMnemonic || !is_alphanumeric(found)) return kNoSpecies;
+  } else if (name.starts_with("UniRef")) {
+    const size_t line = name.rfind('_');
+    if (line == std::string_view::npos || name.find('_') == line) return kNoSpecies;
+    found = name.substr(line + 1);
+    if (!is_number(found)) return kNoSpecies;
+  }
+  Species out{};
+  if (found.empty() || found.size() > out.size()) return kNoSpecies;
+  out.fill(' ');
+  std::copy(found.begin(), found.end(), out.begin());
+  return out;
+}
+
 Msa make_msa(const std::vector<AlignmentText>& files, std::string_view sequence, Alphabet alphabet,
-             std::string_view chain) {
-  if (files.empty() || sequence.empty())
+             std::string_view chain, const std::vector<AlignmentText>& pairing) {
+  if ((files.empty() && pairing.empty()) || sequence.empty())
     fail<BadInput>("{}: an alignment needs at least one file and one residue", chain);
   Builder builder(sequence, alphabet, chain);
-  for (const AlignmentText& file : files) builder.read(file);
+  for (const AlignmentText& file : files) builder.read_main(file);
+  if (alphabet == Alphabet::protein)
+    for (const AlignmentText& file : pairing) builder.read_pairing(file);
   return builder.finish();
 }
 

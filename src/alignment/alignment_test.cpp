@@ -77,6 +77,47 @@ TEST(Alignment, FilesJoinInOrderAndShareTheirQuery) {
   EXPECT_EQ(msa.sources[1].rows_kept, 1);
 }
 
+std::string species(std::string_view name) {
+  const Species found = species_of(name);
+  return found == kNoSpecies ? "" : std::string(found.begin(), found.end());
+}
+
+TEST(Alignment, SpeciesStandInNames) {
+  EXPECT_EQ(species("tr|A0A146SKV9|A0A146SKV9_FUNHE"), "FUNHE   ");
+  EXPECT_EQ(species("sp|P0C2L1|A3X1_LOXLA/12-90"), "LOXLA   ");
+  EXPECT_EQ(species("tr|A0A146SKV9_1|A0A146SKV9_9BACT/1-2"), "9BACT   ");
+  EXPECT_EQ(species("tr|Q1|Q1_HUMAN_17"), "HUMAN   ");  // reduced BFD counts there
+  EXPECT_EQ(species("UniRef100_UPI000B1A43EC_1463901/"), "1463901 ");
+  for (const char* const name :
+       {"", "q", "tr|A0A146SKV9", "tr|A|B", "tr|A|B_", "tr|A|B_TOOLONG", "tr|A|B_HUMAN_x", "sp||_X",
+        "UniRef90_A0A146SKV9", "UniRef100_A_B", "UniRef100_A_123456789", "MGYP1_9606", "1abc_A"})
+    EXPECT_EQ(species(name), "") << name;
+}
+
+TEST(Alignment, RowsForPairingKeepTheirOrderAndMeetTheMainOnes) {
+  const std::string text =
+      ">tr|Q|Q_HUMAN\nACD\n>tr|A|A_MOUSE\nA-D\n>nobody\nAAA\n>tr|B|B_HUMAN/1-3\nAggCC\n"
+      ">tr|C|C_MOUSE\n---\n>tr|D|D_HUMAN\nACD\n>tr|A|A_MOUSE\nA-D\n";
+  const Msa msa = make_msa({{"main.a3m", ">q\nACD\n>1\nCCC\n>2\nA-D\n"}}, "ACD", Alphabet::protein,
+                           "chain A", {{"uniprot.a3m", text}});
+  EXPECT_EQ(msa.rows, 3);  // and no profile but theirs
+  EXPECT_FLOAT_EQ(msa.profile[4], 1.0F / 3);
+  const PairingRows& pairing = msa.pairing;
+  ASSERT_EQ(pairing.rows, 4);  // without the query, the unnamed and the empty; equal ones stay
+  EXPECT_EQ(pairing.hit, (std::vector<int32_t>{1, 3, 5, 6}));
+  EXPECT_EQ(pairing.main_row, (std::vector<int32_t>{2, -1, 0, 2}));
+  EXPECT_EQ(pairing.species[1], species_of("tr|Q|Q_HUMAN"));
+  EXPECT_EQ(pairing.deletions, (std::vector<uint8_t>{0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0}));
+  EXPECT_EQ(msa.sources.back().rows_kept, 4);
+
+  std::string many = ">q\nACD\n";
+  for (int i = 0; i < 700; ++i) many += ">tr|A|A_MOUSE\nA-D\n";
+  const Msa alone = make_msa({}, "ACD", Alphabet::protein, "chain A", {{"u.a3m", many}});
+  EXPECT_EQ(alone.rows, 1);
+  EXPECT_EQ(alone.pairing.rows, kMaxRowsOfSpecies);
+  EXPECT_EQ(make_msa({}, "AGU", Alphabet::rna, "chain A", {{"u.a3m", ">q\nAGU\n"}}).rows, 1);
+}
+
 TEST(Alignment, NucleicLetters) {
   const Msa rna = read(">q\nAGCUN\n>1\nTYagcuN-A\n", "AGCUN", Alphabet::rna);
   EXPECT_EQ(row(rna, 0), (std::vector<uint8_t>{21, 22, 23, 24, 25}));

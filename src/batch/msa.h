@@ -1,10 +1,10 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// The alignment of a sample (SI 2.2, 2.3): the main alignments of its chains side by side, row 0
-// the queries. Copies of a chain carry the same rows; shorter chains end in gaps. Rows paired by
-// species are not made yet: every row below the first belongs to one chain alone, whatever its
-// species.
+// The alignment of a sample (SI 2.2, 2.3): row 0 the queries; then rows paired by species
+// (batch/pairing.h), where the crop has two sequences that share one; then the main alignments of
+// its chains side by side, without what a chain has paired already. Copies of a chain carry the
+// same rows; shorter chains end in gaps.
 #pragma once
 
 #include <cstdint>
@@ -24,9 +24,11 @@ namespace megafold {
 enum class MissingAlignment : uint8_t { query, gap };
 
 struct MsaOptions {
-  int64_t max_rows = 16384;  // of the sample, the query row included
-  /// Training: each alignment of n rows is cut to k ~ U{1..n} of them, the query and k - 1 others,
-  /// their order kept (SI 2.2). Otherwise its first rows are taken.
+  /// Of the sample, the query row included. At most half of them, the query's again included, are
+  /// paired: the 8,191 of SI 2.3 (AlphaFold 3).
+  int64_t max_rows = 16384;
+  /// Training: each main alignment of n rows is cut to k ~ U{1..n} of them, the query and k - 1
+  /// others, their order kept (SI 2.2). Otherwise its first rows are taken.
   bool draw_rows = true;
   MissingAlignment missing = MissingAlignment::query;
 };

@@ -231,26 +231,58 @@ AlignmentView::AlignmentView(std::shared_ptr<const Record> record) : record_(std
   read.check<uint8_t>("deletion");
   profile = read.get<float>("profile");
   deletion_mean = read.get<float>("deletion_mean");
+  read.check<uint8_t>("pairing_msa");
+  read.check<uint8_t>("pairing_deletion");
+  read.check<uint8_t>("pairing_species");
+  read.check<int32_t>("pairing_hit");
+  read.check<int32_t>("pairing_main_row");
   rows = read.extent('S');
   columns = read.extent('L');
+  pairing_rows = read.extent('U');
   check(rows >= 1, key(), "number of alignment rows", 0, rows, 1);
 }
 
+void AlignmentView::read_block(std::string_view msa, std::string_view deletion, int64_t first,
+                               int64_t count, const std::function<void(const Rows&)>& f) const {
+  thread_local std::vector<std::byte> msa_rows, deletion_rows;  // kept: fresh memory is dear
+  const auto bytes = static_cast<size_t>(count * columns);
+  if (msa_rows.size() < bytes) {
+    msa_rows.resize(bytes);
+    deletion_rows.resize(bytes);
+  }
+  record_->read_rows(msa, first, count, msa_rows.data());
+  record_->read_rows(deletion, first, count, deletion_rows.data());
+  f({first, count, reinterpret_cast<const uint8_t*>(msa_rows.data()),
+     reinterpret_cast<const uint8_t*>(deletion_rows.data())});
+}
+
 void AlignmentView::for_each_block(int64_t last, const std::function<void(const Rows&)>& f) const {
-  thread_local std::vector<std::byte> msa, deletion;  // kept: fresh memory is dear
   const int64_t step = record_->rows_per_block("msa");
-  const auto bytes = static_cast<size_t>(std::min(step, rows) * columns);
-  if (msa.size() < bytes) {
-    msa.resize(bytes);
-    deletion.resize(bytes);
+  for (int64_t first = 0; first < std::min(last, rows); first += step)
+    read_block("msa", "deletion", first, std::min(step, rows - first), f);
+}
+
+void AlignmentView::for_each_pairing_block(const std::vector<int64_t>& wanted,
+                                           const std::function<void(const Rows&)>& f) const {
+  if (wanted.empty()) return;
+  const int64_t step = record_->rows_per_block("pairing_msa");
+  int64_t next = 0;  // rows before are read
+  for (const int64_t row : wanted) {
+    if (row < next) continue;
+    const int64_t first = row / step * step;
+    next = std::min(first + step, pairing_rows);
+    read_block("pairing_msa", "pairing_deletion", first, next - first, f);
   }
-  for (int64_t first = 0; first < std::min(last, rows); first += step) {
-    const int64_t count = std::min(step, rows - first);
-    record_->read_rows("msa", first, count, msa.data());
-    record_->read_rows("deletion", first, count, deletion.data());
-    f({first, count, reinterpret_cast<const uint8_t*>(msa.data()),
-       reinterpret_cast<const uint8_t*>(deletion.data())});
-  }
+}
+
+std::span<const uint64_t> AlignmentView::pairing_species() const {
+  return {record_->array("pairing_species").as<uint64_t>(), static_cast<size_t>(pairing_rows)};
+}
+std::span<const int32_t> AlignmentView::pairing_hit() const {
+  return {record_->array("pairing_hit").as<int32_t>(), static_cast<size_t>(pairing_rows)};
+}
+std::span<const int32_t> AlignmentView::pairing_main_row() const {
+  return {record_->array("pairing_main_row").as<int32_t>(), static_cast<size_t>(pairing_rows)};
 }
 
 }  // namespace megafold

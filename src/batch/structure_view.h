@@ -92,12 +92,23 @@ class AlignmentView {
   /// Calls f for the blocks that hold rows [0, last), in order. What f is handed stays until it
   /// returns. Blocks beyond are not read.
   void for_each_block(int64_t last, const std::function<void(const Rows&)>& f) const;
+  /// The same for those of the rows to be paired that are in `wanted` (ascending): blocks without
+  /// one are not read.
+  void for_each_pairing_block(const std::vector<int64_t>& wanted,
+                              const std::function<void(const Rows&)>& f) const;
+  /// Species, place among the hits and equal row of the main alignment (-1: none) of the rows to be
+  /// paired: [pairing_rows] each, read when asked for.
+  [[nodiscard]] std::span<const uint64_t> pairing_species() const;
+  [[nodiscard]] std::span<const int32_t> pairing_hit() const;
+  [[nodiscard]] std::span<const int32_t> pairing_main_row() const;
 
-  int64_t rows = 0, columns = 0;
+  int64_t rows = 0, columns = 0, pairing_rows = 0;
   std::span<const float> profile, deletion_mean;  // L,32; L
   [[nodiscard]] const std::string& key() const { return record_->key(); }
 
  private:
+  void read_block(std::string_view msa, std::string_view deletion, int64_t first, int64_t count,
+                  const std::function<void(const Rows&)>& f) const;
   std::shared_ptr<const Record> record_;
 };
 

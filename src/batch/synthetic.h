@@ -214,8 +214,16 @@ inline std::shared_ptr<MemoryRecord> structure(const std::string& id,
   return record;
 }
 
-/// S rows of L columns: row s, column l holds class (s + l) % 20, and s % 7 deletions.
-inline std::shared_ptr<MemoryRecord> alignment(const std::string& key, int64_t S, int64_t L) {
+/// A row that may be paired: its species, its place among the hits, the same main row or -1.
+struct PairingRow {
+  std::string species;
+  int32_t hit = 0, main_row = -1;
+};
+
+/// S rows of L columns: row s, column l holds class (s + l) % 20, and s % 7 deletions. Row u for
+/// pairing holds class u in every column, and u deletions.
+inline std::shared_ptr<MemoryRecord> alignment(const std::string& key, int64_t S, int64_t L,
+                                               const std::vector<PairingRow>& pairing = {}) {
   auto record = std::make_shared<MemoryRecord>(key);
   std::vector<uint8_t> msa, deletion;
   for (int64_t s = 0; s < S; ++s)
@@ -229,6 +237,21 @@ inline std::shared_ptr<MemoryRecord> alignment(const std::string& key, int64_t S
   record->set("deletion", ArrayType::u8, {S, L}, deletion);
   record->set("profile", ArrayType::f32, {L, kNumRestypes}, profile);
   record->set("deletion_mean", ArrayType::f32, {L}, mean);
+  const auto U = static_cast<int64_t>(pairing.size());
+  std::vector<uint8_t> rows, species;
+  std::vector<int32_t> hit, main_row;
+  for (const PairingRow& row : pairing) {
+    rows.insert(rows.end(), static_cast<size_t>(L), static_cast<uint8_t>(hit.size()));
+    for (size_t i = 0; i < 8; ++i)
+      species.push_back(static_cast<uint8_t>(i < row.species.size() ? row.species[i] : ' '));
+    hit.push_back(row.hit);
+    main_row.push_back(row.main_row);
+  }
+  record->set("pairing_msa", ArrayType::u8, {U, L}, rows);
+  record->set("pairing_deletion", ArrayType::u8, {U, L}, rows);
+  record->set("pairing_species", ArrayType::u8, {U, 8}, species);
+  record->set("pairing_hit", ArrayType::i32, {U}, hit);
+  record->set("pairing_main_row", ArrayType::i32, {U}, main_row);
   record->set_meta({{"kind", "protein"}});
   return record;
 }

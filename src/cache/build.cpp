@@ -354,7 +354,7 @@ class CacheBuilder {
 
   std::string alignment_key(const AlignmentFiles& files, const ChainSequence& chain) {
     std::string all;
-    for (const fs::path& path : files.paths)
+    for (const fs::path& path : files.all())
       all += sha256_hex({path.filename().string(), hash_of_file(path)});
     return sha256_hex({"alignment", all, chain.sequence, kAlignmentRulesVersion,
                        std::to_string(static_cast<int>(alphabet_of(chain.type)))});
@@ -390,7 +390,7 @@ class CacheBuilder {
     std::vector<uint64_t> sizes;
     for (const AlignmentJob& job : jobs_) {
       uint64_t bytes = 0;
-      for (const fs::path& path : job.files->paths) bytes += size_of_file(path);
+      for (const fs::path& path : job.files->all()) bytes += size_of_file(path);
       sizes.push_back(bytes);
     }
     std::atomic<size_t> done{0};
@@ -412,12 +412,15 @@ class CacheBuilder {
       AlignmentJob& job = jobs_[i];
       std::optional<PackedRecord> record;
       try {
-        std::vector<AlignmentText> texts;
-        for (const fs::path& path : job.files->paths)
-          texts.push_back({path.string(), read_decompressed(path)});
+        const auto read = [](const std::vector<fs::path>& paths) {
+          std::vector<AlignmentText> texts;
+          for (const fs::path& path : paths)
+            texts.push_back({path.string(), read_decompressed(path)});
+          return texts;
+        };
         const Alphabet alphabet = alphabet_of(job.chain.type);
-        Msa msa =
-            make_msa(texts, job.chain.sequence, alphabet, fmt::format("chain {}", job.chain.label));
+        Msa msa = make_msa(read(job.files->paths), job.chain.sequence, alphabet,
+                           fmt::format("chain {}", job.chain.label), read(job.files->pairing));
         record = PackedRecord{
             job.key, RecordKind::alignment,
             pack_record(RecordKind::alignment, job.key,

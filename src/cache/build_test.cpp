@@ -140,6 +140,39 @@ TEST(Build, SameBytesAgainAndWithAnyThreads) {
   for (const EntryReport& entry : again.entries) EXPECT_TRUE(entry.reused) << entry.id;
 }
 
+TEST(Build, HitsForPairingStandBesideTheMainAlignment) {
+  const TemporaryFolder folder;
+  fs::copy(kData / "entries/1ubq.cif.gz", folder / "1ubq.cif.gz");
+  const std::string query =
+      "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG";
+  std::string other = query;
+  other[3] = 'A';
+  const std::string main = ">q\n" + query + "\n>x\n" + other + "\n";
+  const std::string hits =
+      ">q\n" + query + "\n>tr|A0A146SKV9|A0A146SKV9_FUNHE/1-76\n" + other + "\n";
+  const auto rows = [&](const char* out) {
+    const BuildReport report = build(folder.path(), folder / out);
+    EXPECT_EQ(report.count(Verdict::kept), 1U) << to_json(report);
+    EXPECT_TRUE(report.unused_alignments.empty());
+    const auto reader = CacheReader::open(folder / out);
+    const json meta = json::parse(reader->structure("1ubq")->meta());
+    const auto record = reader->alignment(meta["chains"][0]["alignment"].get<std::string>());
+    EXPECT_EQ(record->describe("pairing_msa").shape, (std::vector<int64_t>{1, 76}));
+    const ArrayView species = record->array("pairing_species");
+    EXPECT_EQ(std::string(species.as<char>(), 8), "FUNHE   ");
+    return std::pair(record->describe("msa").shape[0],
+                     record->array("pairing_main_row").as<int32_t>()[0]);
+  };
+  write(folder / "1ubq_A/uniprot_hits.a3m", hits);
+  EXPECT_EQ(rows("alone"), std::pair(int64_t{1}, -1));
+  write(folder / "1ubq_A/uniref90_hits.a3m", main);
+  EXPECT_EQ(rows("folder"), std::pair(int64_t{2}, 1));
+  fs::remove_all(folder / "1ubq_A");
+  write(folder / "1ubq_A.a3m", main);
+  write(folder / "1ubq_A.pairing.a3m", hits);
+  EXPECT_EQ(rows("beside"), std::pair(int64_t{2}, 1));
+}
+
 TEST(Build, ChangedInputIsMadeAgain) {
   const TemporaryFolder folder;
   fs::copy(kData / "entries/1ubq.cif.gz", folder / "1ubq.cif.gz");

@@ -269,7 +269,8 @@ class Importer {
       } else if (name == "pdb70.m8") {
         split_m8(file, folder);
       } else if (name == "pair.a3m") {
-        note(fmt::format("{}: rows that pair chains, left out", file.string()));
+        note(fmt::format("{}: rows that pair chains, left out (pairing is drawn from species)",
+                         file.string()));
       }
     }
   }
@@ -335,8 +336,7 @@ class Importer {
       }
       const std::string packed = file.filename().string().substr(name.size());
       std::string as = name;
-      // The names by which this project knows what is for pairing and what for templates.
-      if (name == "pairing.a3m") as = "uniprot_pairing.a3m";
+      // The name by which this project knows what is for templates.
       if (name == "hmmsearch.a3m") as = "hmm_output.a3m";
       if (as != "hmm_output.a3m") {
         const std::string query = read_query({file.string(), read_decompressed(file)});

@@ -138,8 +138,9 @@ TEST_F(Import, Protenix) {
   EXPECT_TRUE(noted(report, "1 of 3 sequences have no alignment"));
   EXPECT_TRUE(noted(report, "1 entries that indices/*.csv does not name"));
   const DataFolder data = scan_data_folder(root_ / "out");
-  EXPECT_EQ(data.alignments.at("seq_0").paths.size(), 1U);  // for pairing and templates: not in it
-  EXPECT_TRUE(exists("alignments/seq_0/uniprot_pairing.a3m"));
+  EXPECT_EQ(data.alignments.at("seq_0").paths.size(), 1U);
+  EXPECT_EQ(data.alignments.at("seq_0").pairing.size(), 1U);
+  EXPECT_TRUE(exists("alignments/seq_0/pairing.a3m"));
   EXPECT_TRUE(exists("alignments/seq_0/hmm_output.a3m"));
 }
 

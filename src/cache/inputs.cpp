@@ -37,8 +37,8 @@ size_t database_rank(const fs::path& path) {
   return rank;
 }
 
-bool is_for_pairing(const std::string& stem) {
-  return stem.starts_with("uniprot");
+bool is_for_pairing(std::string_view stem) {
+  return stem.starts_with("uniprot") || stem.starts_with("pairing");
 }
 
 }  // namespace
@@ -62,7 +62,7 @@ DataFolder scan_data_folder(const fs::path& folder) {
   if (error) fail<BadInput>("{}: cannot be listed: {}", folder.string(), error.message());
   std::sort(files.begin(), files.end());  // a folder's own order is the file system's whim
 
-  std::map<std::string, std::vector<fs::path>> in_folder, alone;
+  std::map<std::string, std::vector<fs::path>> in_folder, alone, pairing;
   for (const fs::path& path : files) {
     std::string stem = path.filename().string();
     strip_any(stem, {".gz", ".zst"});
@@ -83,9 +83,13 @@ DataFolder scan_data_folder(const fs::path& folder) {
       const std::string& name = named_by_folder ? parent : stem;
       out.hits.try_emplace(name, AlignmentFiles{name, {}}).first->second.paths.push_back(path);
     } else if (!named_by_folder) {
-      alone[stem].push_back(path);
-    } else if (!is_for_pairing(stem)) {
-      in_folder[parent].push_back(path);
+      const size_t dot = stem.rfind('.');
+      if (dot != std::string::npos && is_for_pairing(std::string_view(stem).substr(dot + 1)))
+        pairing[stem.substr(0, dot)].push_back(path);
+      else
+        alone[stem].push_back(path);
+    } else {
+      (is_for_pairing(stem) ? pairing : in_folder)[parent].push_back(path);
     }
   }
   if (out.entries.empty())
@@ -115,6 +119,9 @@ DataFolder scan_data_folder(const fs::path& folder) {
           name);
     out.alignments[name] = {name, std::move(paths)};
   }
+  for (auto& [name, paths] : pairing)
+    out.alignments.try_emplace(name, AlignmentFiles{name, {}}).first->second.pairing =
+        std::move(paths);
   return out;
 }
 

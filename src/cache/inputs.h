@@ -6,13 +6,15 @@
 //   1abc.cif  1abc.cif.gz  1abc.bcif  1abc.bcif.gz     an entry called 1abc, at any depth
 //   1abc_A.a3m  1abc_A.sto (.gz, .zst)                 an alignment of its chain A
 //   1abc_A/uniref90_hits.sto  1abc_A/mgnify_hits.sto   several, one after the other
-//   1abc_A.m8  1abc_A.hhr  1abc_A/hmm_output.sto       template hits of its chain A
-//   components.cif  components.bcif (.gz)              a component dictionary, no entry
+//   1abc_A/uniprot_hits.sto  1abc_A/pairing.a3m        hits with a species, for pairing across
+//   chains; 1abc_A.pairing.a3m                                 any name that begins so 1abc_A.m8
+//   1abc_A.hhr  1abc_A/hmm_output.sto       template hits of its chain A components.cif
+//   components.bcif (.gz)              a component dictionary, no entry
 //
 // The chain is the author's (auth_asym_id) or the file's (label_asym_id), whichever has the query's
 // sequence. An alignment that names no chain of any entry serves every chain whose sequence is its
 // query. In a folder, files go in the order UniRef, BFD and ColabFold, MGnify, Rfam, RNAcentral,
-// NT, others by name; "uniprot*" (for pairing across chains) is not read.
+// NT, others by name.
 #pragma once
 
 #include <filesystem>
@@ -32,6 +34,18 @@ struct EntryFile {
 struct AlignmentFiles {
   std::string name;  // "1abc_A"
   std::vector<std::filesystem::path> paths;
+  std::vector<std::filesystem::path> pairing = {};  // hits with a species, for pairing
+
+  /// The file whose query tells the sequence.
+  [[nodiscard]] const std::filesystem::path& first() const {
+    return paths.empty() ? pairing.front() : paths.front();
+  }
+  /// All files, those for pairing last.
+  [[nodiscard]] std::vector<std::filesystem::path> all() const {
+    std::vector<std::filesystem::path> out = paths;
+    out.insert(out.end(), pairing.begin(), pairing.end());
+    return out;
+  }
 };
 
 struct DataFolder {

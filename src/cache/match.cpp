@@ -34,7 +34,7 @@ AlignmentMatcher::AlignmentMatcher(const DataFolder& folder) {
 const std::string& AlignmentMatcher::query_of(Candidate& candidate) {
   const std::scoped_lock lock(mutex_);
   if (candidate.query.empty()) {
-    const std::filesystem::path& path = candidate.files->paths.front();
+    const std::filesystem::path& path = candidate.files->first();
     candidate.query = read_query({path.string(), read_decompressed(path)});
   }
   return candidate.query;
@@ -49,7 +49,7 @@ void AlignmentMatcher::read_pool() {
     // "2q2k_A" is claimed by an entry 2q2k, whatever stands before the last underscore.
     const std::string id = name.substr(0, name.rfind('_'));
     if (id.size() < name.size() && std::binary_search(ids_.begin(), ids_.end(), id)) continue;
-    const std::filesystem::path& path = candidate->files->paths.front();
+    const std::filesystem::path& path = candidate->files->first();
     try {
       candidate->query = read_query({path.string(), read_decompressed(path)});
     } catch (const BadInput&) {
@@ -86,7 +86,7 @@ std::map<std::string, const AlignmentFiles*> AlignmentMatcher::match(
         return c->auth == chain_name;
       });
       const ChainSequence& chain = by_auth == meant.end() ? *meant.front() : **by_auth;
-      const std::filesystem::path& path = it->second->files->paths.front();
+      const std::filesystem::path& path = it->second->files->first();
       make_msa({{path.string(), read_decompressed(path)}}, chain.sequence, alphabet_of(chain.type),
                fmt::format("chain {} of {}", chain_name, id));
     }
@@ -120,7 +120,7 @@ std::vector<std::string> AlignmentMatcher::unused() const {
   std::vector<std::string> out;
   for (const auto& [name, candidate] : by_name_)
     if (!candidate->used)
-      for (const auto& path : candidate->files->paths) out.push_back(path.string());
+      for (const auto& path : candidate->files->all()) out.push_back(path.string());
   return out;
 }
 

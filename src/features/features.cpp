@@ -388,9 +388,13 @@ std::vector<NamedArray> alignment_arrays(Msa&& msa, const std::string& sequence,
                        {"rows_read", source.rows_read},
                        {"rows_kept", source.rows_kept}});
   }
-  const json meta{{"sequence", sequence},          {"kind", kKinds[static_cast<size_t>(alphabet)]},
-                  {"sources", std::move(sources)}, {"rows_read", rows_read},
-                  {"rows_kept", msa.rows},         {"rules_version", kAlignmentRulesVersion}};
+  const json meta{{"sequence", sequence},
+                  {"kind", kKinds[static_cast<size_t>(alphabet)]},
+                  {"sources", std::move(sources)},
+                  {"rows_read", rows_read},
+                  {"rows_kept", msa.rows},
+                  {"pairing_rows", msa.pairing.rows},
+                  {"rules_version", kAlignmentRulesVersion}};
   const std::string text = meta.dump(-1, ' ', false, json::error_handler_t::replace);
   const int64_t s = msa.rows, l = msa.columns;
   std::vector<NamedArray> out;
@@ -398,6 +402,13 @@ std::vector<NamedArray> alignment_arrays(Msa&& msa, const std::string& sequence,
   out.push_back(make_array("deletion", ArrayType::u8, {s, l}, msa.deletions));
   out.push_back(make_array("profile", ArrayType::f32, {l, kNumRestypes}, msa.profile));
   out.push_back(make_array("deletion_mean", ArrayType::f32, {l}, msa.deletion_mean));
+  const PairingRows& pairing = msa.pairing;
+  const int64_t u = pairing.rows;
+  out.push_back(make_array("pairing_msa", ArrayType::u8, {u, l}, pairing.classes));
+  out.push_back(make_array("pairing_deletion", ArrayType::u8, {u, l}, pairing.deletions));
+  out.push_back(make_array("pairing_species", ArrayType::u8, {u, 8}, pairing.species));
+  out.push_back(make_array("pairing_hit", ArrayType::i32, {u}, pairing.hit));
+  out.push_back(make_array("pairing_main_row", ArrayType::i32, {u}, pairing.main_row));
   out.push_back(make_array("meta", ArrayType::u8, {static_cast<int64_t>(text.size())},
                            std::vector<uint8_t>(text.begin(), text.end())));
   check_schema(kAlignmentArrays, out, "alignment");

@@ -100,13 +100,22 @@ inline constexpr std::array kStructureArrays = {
     ArraySpec{"meta", ArrayType::u8, "bytes", "JSON, UTF-8"},
 };
 
-/// A record of one sequence's main alignment (SI 2.2): query first, duplicates dropped.
+/// A record of one sequence's main alignment (SI 2.2): query first, duplicates dropped; and its U
+/// rows that may be paired with those of other chains (SI 2.3), in the order of the hits. Which of
+/// them are is told when a sample is read.
 inline constexpr std::array kAlignmentArrays = {
     ArraySpec{"msa", ArrayType::u8, "S,L", "class 0..31; row 0 is the query"},
     ArraySpec{"deletion", ArrayType::u8, "S,L", "insertions left of the column, saturating at 255"},
     ArraySpec{"profile", ArrayType::f32, "L,32",
               "distribution over classes, query included, before any cut"},
     ArraySpec{"deletion_mean", ArrayType::f32, "L", "mean of the raw counts"},
+    ArraySpec{"pairing_msa", ArrayType::u8, "U,L", "as msa, without the query"},
+    ArraySpec{"pairing_deletion", ArrayType::u8, "U,L", "as deletion"},
+    ArraySpec{"pairing_species", ArrayType::u8, "U,8",
+              "UniProt's mnemonic or the taxon's number, padded with blanks"},
+    ArraySpec{"pairing_hit", ArrayType::i32, "U",
+              "place among all hits, 1-based: those without a species are not here"},
+    ArraySpec{"pairing_main_row", ArrayType::i32, "U", "the row of msa that is the same; -1: none"},
     ArraySpec{"meta", ArrayType::u8, "bytes",
               "JSON: sequence, kind (protein|rna), sources, rows_read, ..."},
 };
