@@ -335,15 +335,15 @@ TrainingOutput Model::forward_train(const Batch& batch, const TrainOptions& opti
   const auto prepared =
       m.diffusion.prepare(f.atoms, f.relative, trunk.s_inputs, trunk.s, trunk.z, f.token_mask);
   out.labels = {batch.atom_positions, batch.atom_resolved_mask};
-  if (options.rollout_steps > 0) {
+  const bool judged = m.confidence && options.confidence;
+  if (options.rollout_steps > 0 && (options.labels || judged)) {
     {
       const c10::NoGradGuard no_grad;
       out.x_rollout = m.sample(batch, f, prepared, options.rollout_steps,
                                SampleStreams(seed, id, visit, Purpose::rollout, 1));
     }
     if (options.labels) out.labels = options.labels(batch, out.x_rollout[0]);
-    if (m.confidence && options.confidence)
-      out.confidence = m.judge(batch, f, trunk, out.x_rollout, drop).front();
+    if (judged) out.confidence = m.judge(batch, f, trunk, out.x_rollout, drop).front();
   }
   const at::Tensor resolved = out.labels.resolved.to(here);
   out.x_true =

@@ -98,9 +98,9 @@ class Model {
   [[nodiscard]] const Parameters& parameters() const;
 
   /// Trunk with recycling (the gradient flows through the last cycle only), then every diffusion
-  /// sample in one pass of the diffusion module. With rollout_steps first one structure by so many
-  /// steps of Algorithm 18 from the detached trunk, which names the truth (options.labels) and
-  /// which the confidence head, where there is one, judges.
+  /// sample in one pass of the diffusion module. With rollout_steps, and where the truth is to be
+  /// named by it (options.labels) or a confidence head to judge it, first one structure by so many
+  /// steps of Algorithm 18 from the detached trunk.
   [[nodiscard]] TrainingOutput forward_train(const Batch& batch, const TrainOptions& options) const;
 
   /// x_noisy [S, A, 3] and t_hat [S], Angstrom; `cycles` passes of the trunk, the gradient through

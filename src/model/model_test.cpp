@@ -201,6 +201,29 @@ TEST(Model, TrainingOutputIsReproducibleAndRecyclingCutsTheGradient) {
     EXPECT_TRUE(!entry.trainable || entry.tensor.grad().defined()) << entry.name;
 }
 
+TEST(Model, TheMiniRolloutIsMadeOnlyForWhoReadsIt) {
+  const Batch batch = small_batch("dimer", 40);
+  const TrainOptions options{
+      .seed = 4, .cycles = 1, .samples = 1, .rollout_steps = 2, .confidence = false};
+  const Model model(ModelConfig::preset("tiny"), 3);
+  EXPECT_FALSE(model.forward_train(batch, options).x_rollout.defined());
+  int asked = 0;
+  TrainOptions named = options;
+  named.labels = [&](const Batch& of, const at::Tensor& x) {
+    EXPECT_EQ(x.sizes(), of.atom_positions.sizes());
+    ++asked;
+    return Labels{of.atom_positions, of.atom_resolved_mask};
+  };
+  EXPECT_TRUE(model.forward_train(batch, named).x_rollout.defined());
+  EXPECT_EQ(asked, 1);
+  ModelConfig config = ModelConfig::preset("tiny");
+  config.confidence_blocks = 0;
+  TrainOptions judged = options;
+  judged.confidence = true;
+  EXPECT_FALSE(Model(config, 3).forward_train(batch, judged).x_rollout.defined());
+  EXPECT_TRUE(model.forward_train(batch, judged).x_rollout.defined());
+}
+
 TEST(Model, SamplesAreReproducibleAndIndependentOfTheirNumber) {
   const Batch batch = small_batch("mono", 30);
   const Model model = tiny_model(at::kDouble);

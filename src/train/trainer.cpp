@@ -245,14 +245,12 @@ class Trainer {
     try {
       const bool permute =
           config_.training.permute && batch.symmetry && has_choice(*batch.symmetry);
-      const bool confidence = confidence_due();
-      TrainOptions options{
-          .seed = static_cast<uint64_t>(config_.seed),
-          .cycles = config_.training.cycles,
-          .dropout = config_.training.dropout,
-          .noise = config_.training.noise,
-          .rollout_steps = permute || confidence ? config_.training.rollout_steps : 0,
-          .confidence = confidence};
+      TrainOptions options{.seed = static_cast<uint64_t>(config_.seed),
+                           .cycles = config_.training.cycles,
+                           .dropout = config_.training.dropout,
+                           .noise = config_.training.noise,
+                           .rollout_steps = config_.training.rollout_steps,
+                           .confidence = confidence_due()};
       if (permute) options.labels = permuted_labels;
       const TrainingOutput output = model_.forward_train(batch, options);
       return {training_losses(output, batch, config_.loss, conventions_of(config_.model.dialect)),
