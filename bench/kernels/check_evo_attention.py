@@ -10,13 +10,11 @@ second run gives the same bits. Outputs and workspace are filled with NaN before
 everything that must not be read: masked keys' k and v, and the memory between strided rows.
 """
 
-import argparse
 import math
-import sys
 
 import torch
-from library import Kernels, forward_params
-from reference import evo_attention_by_rows
+from library import forward_params
+from reference import check_cases, evo_attention_by_rows
 
 
 def make(shape, kind, generator):
@@ -188,18 +186,5 @@ def cases(small):
     yield (1, 48, 16, 384, 384, 48), set()
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--small", action="store_true")
-    small = parser.parse_args().small
-    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
-    kernels = Kernels()
-    done = [run_case(kernels, shape, kind, seed) for seed, (shape, kind) in enumerate(cases(small))]
-    print(f"{sum(done)} of {len(done)} cases pass")
-    sys.exit(not all(done))
-
-
 if __name__ == "__main__":
-    main()
+    check_cases(__doc__, cases, run_case)

@@ -11,13 +11,12 @@ strided rows of the inputs. Where the gradient is 0 in theory, both bounds leave
 rounding of fp32.
 """
 
-import argparse
 import math
-import sys
 
 import torch
 from check_evo_attention import FIRST, STEP, make, unfold
-from library import Kernels, backward_params, forward_params
+from library import backward_params, forward_params
+from reference import check_cases
 
 NAMES = ("dq", "dk", "dv", "dgate", "dbias")
 
@@ -169,18 +168,5 @@ def cases(small):
     yield (4, 1, 16, 384, 384, 64), set()
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--small", action="store_true")
-    small = parser.parse_args().small
-    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
-    kernels = Kernels()
-    done = [run_case(kernels, shape, kind, seed) for seed, (shape, kind) in enumerate(cases(small))]
-    print(f"{sum(done)} of {len(done)} cases pass")
-    sys.exit(not all(done))
-
-
 if __name__ == "__main__":
-    main()
+    check_cases(__doc__, cases, run_case)

@@ -1,10 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The megafold authors
 # SPDX-License-Identifier: Apache-2.0
-"""EvoAttention written like its equation: in fp64 the specification, in bf16 plain PyTorch."""
+"""EvoAttention written like its equation: in fp64 the specification, in bf16 plain PyTorch.
 
+And what the checks of the kernels against it have in common.
+"""
+
+import argparse
 import math
+import sys
 
 import torch
+from library import Kernels
 
 
 def evo_attention(q, k, v, bias=None, mask=None, gate=None, scale=None, with_lse=False):
@@ -54,3 +60,20 @@ def evo_attention_by_rows(q, k, v, bias, mask, gate, scale=None, most=2**28):
         outs.append(out)
         lses.append(lse)
     return torch.cat(outs, 1), torch.cat(lses, 1)
+
+
+def check_cases(description, cases, run_case):
+    """A check's program: ends with 1 unless all pass.
+
+    cases(small): (shape, kind) of each; run_case(kernels, shape, kind, seed): whether it passes.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--small", action="store_true")
+    small = parser.parse_args().small
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    kernels = Kernels()
+    done = [run_case(kernels, shape, kind, seed) for seed, (shape, kind) in enumerate(cases(small))]
+    print(f"{sum(done)} of {len(done)} cases pass")
+    sys.exit(not all(done))

@@ -4,6 +4,7 @@
 // Choosing an implementation: the first in an operation's list that has nothing against the call.
 #pragma once
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "kernels/common/dispatch_counts.h"
@@ -23,6 +24,16 @@ Place place_of(const Params& params) {
   } else {
     return params.forward.place;
   }
+}
+
+/// The reasons of a backward: those of its forward, and of `more` what the forward has not named.
+inline Reasons with_new(Reasons reasons, const Reasons& more) {
+  for (const auto& reason : more) {
+    if (std::find(reasons.begin(), reasons.end(), reason) == reasons.end()) {
+      reasons.push_back(reason);
+    }
+  }
+  return reasons;
 }
 
 /// The first implementation in the list that takes the call, or null. `refused` receives the

@@ -22,6 +22,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/common/types.h"
+
 #if defined(__HIP__)
 #include <hip/hip_runtime.h>
 #endif
@@ -47,6 +49,18 @@ struct F16 {
   static constexpr bool kIsBf16 = false;
   uint16_t bits;
 };
+
+/// Calls f.operator()<T>() with the element type of a portable kernel: never f64.
+template <class F>
+void with_element(DType dtype, const F& f) {
+  if (dtype == DType::bf16) {
+    f.template operator()<Bf16>();
+  } else if (dtype == DType::f16) {
+    f.template operator()<F16>();
+  } else {
+    f.template operator()<float>();
+  }
+}
 
 constexpr int kTile = 16;  // edge of a fragment
 

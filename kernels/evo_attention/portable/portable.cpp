@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernels/common/dispatch.h"
 #include "kernels/evo_attention/implementations.h"
 #include "kernels/evo_attention/portable/launch.h"
 #ifdef MEGAFOLD_CUDA
@@ -46,13 +47,7 @@ Reasons evo_portable_refuses(const EvoAttentionForward& p) {
 }
 
 Reasons evo_portable_refuses(const EvoAttentionBackward& b) {
-  Reasons reasons = evo_portable_refuses(b.forward);
-  for (const auto& reason : evo_attention_reasons(b)) {  // the forward's are there already
-    if (std::find(reasons.begin(), reasons.end(), reason) == reasons.end()) {
-      reasons.push_back(reason);
-    }
-  }
-  return reasons;
+  return with_new(evo_portable_refuses(b.forward), evo_attention_reasons(b));
 }
 
 #ifdef MEGAFOLD_CUDA
@@ -62,13 +57,7 @@ namespace {
 template <class F>
 void with_config(const EvoAttentionForward& p, const F& f) {
   with_head_dim(p.head_dim, [&]<int head_dim>() {
-    if (p.dtype == DType::bf16) {
-      f.template operator()<arch::Bf16, head_dim>();
-    } else if (p.dtype == DType::f16) {
-      f.template operator()<arch::F16, head_dim>();
-    } else {
-      f.template operator()<float, head_dim>();
-    }
+    arch::with_element(p.dtype, [&]<class T>() { f.template operator()<T, head_dim>(); });
   });
 }
 

@@ -246,9 +246,6 @@ void launch_dkdv(const BackwardArguments& a, int multiprocessors, Stream stream)
   using Config = DkDvConfig<kHeadDim>;
   const int chunks = (a.rows + Config::kRows - 1) / Config::kRows;
   const int units = a.batch * a.heads * chunks * a.key_tiles;
-  check(cudaFuncSetAttribute(dkdv_kernel<kHeadDim>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             sizeof(typename Config::Shared)),
-        "shared memory of dkdv");
   launch(dkdv_kernel<kHeadDim>, dim3(std::min(units, multiprocessors)), dim3(Config::kThreads),
          sizeof(typename Config::Shared), stream, true, a, units);
 }

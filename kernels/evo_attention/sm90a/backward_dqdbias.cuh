@@ -358,9 +358,6 @@ void launch_dqdbias(const BackwardArguments& a, int multiprocessors, Stream stre
           ? (few ? dqdbias_kernel<kHeadDim, true, true> : dqdbias_kernel<kHeadDim, false, true>)
           : (few ? dqdbias_kernel<kHeadDim, true, false> : dqdbias_kernel<kHeadDim, false, false>);
   const int units = few ? DqDbiasUnit<true>::count(a) : DqDbiasUnit<false>::count(a);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             sizeof(typename Config::Shared)),
-        "shared memory of dqdbias");
   launch(kernel, dim3(std::min(units, multiprocessors)), dim3(Config::kThreads),
          sizeof(typename Config::Shared), stream, true, a);
 }

@@ -308,7 +308,7 @@ void launch_forward_call(const EvoAttentionForward& p, void* workspace, Stream s
   const Call c = plan_call(p);
   char* base = static_cast<char*>(workspace);
 
-  ForwardArgs args{};
+  ForwardArgs args{call_args(p)};
   const bool windows = p.key_total != 0;
   const int64_t key_tokens = windows ? p.key_total : p.keys, key_batch = windows ? 1 : p.batch;
   args.q =
@@ -318,32 +318,8 @@ void launch_forward_call(const EvoAttentionForward& p, void* workspace, Stream s
   args.v =
       token_map(p.v, p.v_stride, p.head_dim, p.heads, key_tokens, p.rows, key_batch, kTileKeys);
   args.bias_source = bias_source(p, c.exact->queries, args.bias);
-  args.bias_from = p.bias;
-  args.bias_batch = p.bias_batch;
-  args.bias_head = p.bias_head;
-  args.bias_query = p.bias_query;
-  args.bias_key = p.bias_key;
-  args.mask = p.mask;
-  args.mask_batch = p.mask_batch;
-  args.mask_row = p.mask_row;
-  args.mask_key = p.mask_key;
-  args.scale = static_cast<float>(p.scale);
-  args.gate = static_cast<const __nv_bfloat16*>(p.gate);
-  args.gate_stride = p.gate_stride;
-  args.out = static_cast<__nv_bfloat16*>(p.out);
-  args.out_stride = p.out_stride;
-  args.lse = p.lse;
-  args.batch = static_cast<int32_t>(p.batch);
-  args.rows = static_cast<int32_t>(p.rows);
-  args.heads = static_cast<int32_t>(p.heads);
-  args.queries = static_cast<int32_t>(p.queries);
-  args.keys = static_cast<int32_t>(p.keys);
   args.query_tiles = static_cast<int32_t>(c.query_tiles);
   args.key_tiles = static_cast<int32_t>(c.key_tiles);
-  args.key_offset = static_cast<int32_t>(p.key_offset);
-  args.key_step = static_cast<int32_t>(p.key_step);
-  args.key_total = static_cast<int32_t>(p.key_total);
-  args.key_first = p.key_first;
 
   const int64_t cores = device_info().multiprocessors;
   if (c.shared) {

@@ -15,7 +15,7 @@
 #include <cstdint>
 
 #include "kernels/common/types.h"
-#include "kernels/evo_attention/evo_attention.h"
+#include "kernels/evo_attention/sm90a/call.h"
 
 namespace megafold::kernels::sm90a {
 
@@ -43,7 +43,7 @@ struct ForwardQueue {
 /// Who brings the bias to the exact kernel, from the caller's own tensor.
 enum class BiasSource : int32_t { none, tma_f32, tma_bf16, plain_f32, plain_bf16 };
 
-struct ForwardArgs {
+struct ForwardArgs : CallArgs {
   CUtensorMap q, k, v;  // dimensions D, H, N, R, B; boxes of 64 tokens
   CUtensorMap bias;     // exact kernel, tma_*: dimensions Nk, Nq, H, B; boxes of 128 bytes x 64
 
@@ -58,23 +58,8 @@ struct ForwardArgs {
   int32_t row_groups, query_blocks, items;
   int32_t head_group;  // heads that follow each other in the items' order, a divisor of heads
 
-  // Exact kernel: the caller's bias and mask as they stand in EvoAttentionForward.
-  BiasSource bias_source;
-  const void* bias_from;
-  int64_t bias_batch, bias_head, bias_query, bias_key;
-  const uint8_t* mask;
-  int64_t mask_batch, mask_row, mask_key;
-  float scale;
-
-  const __nv_bfloat16* gate;
-  TokenStrides gate_stride;
-  __nv_bfloat16* out;
-  TokenStrides out_stride;
-  float* lse;
-  int32_t batch, rows, heads, queries, keys;
+  BiasSource bias_source;  // of the exact kernel
   int32_t query_tiles, key_tiles;
-  int32_t key_offset, key_step, key_total;  // windows; key_total = 0: none
-  const int32_t* key_first;
 };
 
 /// An instance of the shared kernel.

@@ -428,14 +428,6 @@ __global__ void __launch_bounds__(ExactLayout<Shape>::kThreads, kExactBlocks)
 template <class Shape>
 void launch_exact(const ForwardArgs& args, int grid, Stream stream) {
   using Context = ExactContext<Shape>;
-  static const bool prepared = [] {
-    check(cudaFuncSetAttribute(evo_attention_exact<Shape>,
-                               cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(Context::kSharedBytes)),
-          "shared memory of evo_attention_exact");
-    return true;
-  }();
-  static_cast<void>(prepared);
   launch(evo_attention_exact<Shape>, dim3(grid), dim3(Context::L::kThreads), Context::kSharedBytes,
          stream, true, args);
 }

@@ -65,14 +65,6 @@ __global__ void __launch_bounds__(ForwardLayout<Shape>::kThreads, 1)
 template <class Shape>
 void launch_shared(const ForwardArgs& args, int grid, Stream stream) {
   using Context = ForwardContext<Shape>;
-  static const bool prepared = [] {
-    check(cudaFuncSetAttribute(evo_attention_shared<Shape>,
-                               cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(Context::kSharedBytes)),
-          "shared memory of evo_attention_shared");
-    return true;
-  }();
-  static_cast<void>(prepared);
   launch(evo_attention_shared<Shape>, dim3(grid), dim3(Context::L::kThreads), Context::kSharedBytes,
          stream, true, args);
 }

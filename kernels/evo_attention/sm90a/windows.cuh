@@ -123,16 +123,18 @@ __device__ __forceinline__ float scaled_bias(float x) {
   return isinf(scaled) && !isinf(x) ? copysignf(3.4028234e38F, x) : scaled;
 }
 __device__ __forceinline__ float load_bias(const WindowArgs& args, int64_t at) {
-  if (args.bias_dtype == DType::f32) return scaled_bias(static_cast<const float*>(args.bias)[at]);
-  return scaled_bias(__bfloat162float(static_cast<const __nv_bfloat16*>(args.bias)[at]));
+  if (args.bias_dtype == DType::f32)
+    return scaled_bias(static_cast<const float*>(args.bias_from)[at]);
+  return scaled_bias(__bfloat162float(static_cast<const __nv_bfloat16*>(args.bias_from)[at]));
 }
 __device__ __forceinline__ float2 load_bias_pair(const WindowArgs& args, int64_t at) {
   if (args.bias_dtype == DType::f32) {
-    const float2 x = *reinterpret_cast<const float2*>(static_cast<const float*>(args.bias) + at);
+    const float2 x =
+        *reinterpret_cast<const float2*>(static_cast<const float*>(args.bias_from) + at);
     return {scaled_bias(x.x), scaled_bias(x.y)};
   }
   const uint32_t x =
-      *reinterpret_cast<const uint32_t*>(static_cast<const __nv_bfloat16*>(args.bias) + at);
+      *reinterpret_cast<const uint32_t*>(static_cast<const __nv_bfloat16*>(args.bias_from) + at);
   return {scaled_bias(__uint_as_float(x << 16)), scaled_bias(__uint_as_float(x & 0xFFFF0000U))};
 }
 
@@ -251,6 +253,18 @@ __device__ __forceinline__ void copy_queries(const WindowArgs& args, uint32_t ti
   }
 }
 
+/// The copies of a step that every kernel of pairs needs.
+struct PairCopy {
+  template <class Slot>
+  __device__ __forceinline__ void operator()(const WindowArgs& args, Slot& slot,
+                                             const WindowStep& s, uint32_t valid,
+                                             int thread) const {
+    copy_queries(args, smem_address(slot.q), args.q, args.q_stride, s, thread);
+    copy_keys(smem_address(slot.k), args.k, args.k_stride, s, valid, thread);
+    copy_keys(smem_address(slot.v), args.v, args.v_stride, s, valid, thread);
+  }
+};
+
 template <class Slot_, int kSlots_>
 struct PairShared {
   using Slot = Slot_;
@@ -331,7 +345,7 @@ __device__ __forceinline__ void load_window_bias(const WindowArgs& args, float (
       const int i = query + 8 * half;
       const int64_t at = head + i * args.bias_query + key * args.bias_key;
       float2 x = {0.0F, 0.0F};
-      if (args.bias != nullptr && i < args.queries) {
+      if (args.bias_from != nullptr && i < args.queries) {
         if (args.bias_in_pairs && have[0] && have[1]) {
           x = load_bias_pair(args, at);
         } else {

@@ -16,7 +16,7 @@
 #include <cstdint>
 
 #include "kernels/common/types.h"
-#include "kernels/evo_attention/evo_attention.h"
+#include "kernels/evo_attention/sm90a/call.h"
 
 namespace megafold::kernels::sm90a {
 
@@ -42,25 +42,12 @@ struct WindowWork {
   }
 };
 
-struct WindowArgs {
-  const __nv_bfloat16 *q, *k, *v, *gate;
-  TokenStrides q_stride, k_stride, v_stride, gate_stride;
-  const void* bias;  // or null
+struct WindowArgs : CallArgs {  // batch: windows; rows: samples
+  const __nv_bfloat16 *q, *k, *v;
+  TokenStrides q_stride, k_stride, v_stride;
   DType bias_dtype;
   bool bias_in_pairs;  // two neighbouring keys can be loaded at once
-  int64_t bias_batch, bias_head, bias_query, bias_key;
-  const uint8_t* mask;  // [rows, key_total], or null
-  int64_t mask_row, mask_key;
-  int32_t batch, rows, heads, queries, keys;  // batch: windows; rows: samples
-  int32_t key_offset, key_step, key_total;
-  const int32_t* key_first;
-  float scale;
   WindowWork work;
-
-  // Forward.
-  __nv_bfloat16* out;
-  TokenStrides out_stride;
-  float* lse;  // [batch, rows, heads, queries], or null in the forward
 
   // Backward.
   const __nv_bfloat16* dout;

@@ -34,14 +34,12 @@ struct QueryCopy {
   __device__ __forceinline__ void operator()(const WindowArgs& args, QuerySlot& slot,
                                              const WindowStep& s, uint32_t valid,
                                              int thread) const {
-    copy_queries(args, smem_address(slot.q), args.q, args.q_stride, s, thread);
+    PairCopy()(args, slot, s, valid, thread);
     copy_queries(args, smem_address(slot.dout), args.dout, args.dout_stride, s, thread);
     copy_queries(args, smem_address(slot.out), args.out, args.out_stride, s, thread);
     if (args.gate != nullptr) {
       copy_queries(args, smem_address(slot.gate), args.gate, args.gate_stride, s, thread);
     }
-    copy_keys(smem_address(slot.k), args.k, args.k_stride, s, valid, thread);
-    copy_keys(smem_address(slot.v), args.v, args.v_stride, s, valid, thread);
     if (thread < 64) {
       const int window = 2 * s.pair + thread / 32, query = thread % 32;
       const bool have = window < args.batch && query < args.queries;
@@ -460,7 +458,7 @@ struct KeyWarp {
         float x = -INFINITY;
         if (exists && query < args.queries && key >= 0 && key < args.keys && token >= 0 &&
             token < args.key_total) {
-          x = args.bias == nullptr
+          x = args.bias_from == nullptr
                   ? 0.0F
                   : load_bias(args, plane + query * args.bias_query + key * args.bias_key);
         }
@@ -625,16 +623,6 @@ int64_t windows_backward_bytes(const EvoAttentionBackward& p) {
 }
 
 void launch_windows_backward(const EvoAttentionBackward& p, void* workspace, Stream stream) {
-  static const bool prepared = [] {
-    check(cudaFuncSetAttribute(windows_dqdbias, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(sizeof(QueryShared))),
-          "shared memory of windows_dqdbias");
-    check(cudaFuncSetAttribute(windows_dkdv, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(sizeof(KeyShared))),
-          "shared memory of windows_dkdv");
-    return true;
-  }();
-  static_cast<void>(prepared);
   const EvoAttentionForward& f = p.forward;
   const Plan plan(p);
   char* base = static_cast<char*>(workspace);

@@ -24,17 +24,6 @@ struct Slot {
 };
 using Shared = PairShared<Slot, kSlots>;
 
-/// The copies of a step.
-struct Copy {
-  __device__ __forceinline__ void operator()(const WindowArgs& args, Slot& slot,
-                                             const WindowStep& s, uint32_t valid,
-                                             int thread) const {
-    copy_queries(args, smem_address(slot.q), args.q, args.q_stride, s, thread);
-    copy_keys(smem_address(slot.k), args.k, args.k_stride, s, valid, thread);
-    copy_keys(smem_address(slot.v), args.v, args.v_stride, s, valid, thread);
-  }
-};
-
 /// A warp's 16 queries, `query` the first, of window `window` of the step in `slot`.
 __device__ __forceinline__ void attend(const WindowArgs& args, const Slot& slot,
                                        const WindowStep& step, int pair_row, int window, int query,
@@ -117,7 +106,7 @@ __global__ void __launch_bounds__(kWindowThreads, kBlocks)
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
   allow_next_kernel();
   wait_for_earlier_kernels();
-  PairFeed<Shared, Copy> feed(args, shared, thread);
+  PairFeed<Shared, PairCopy> feed(args, shared, thread);
   feed.fill();
   float bias[16][4];
   int slot = 0;
@@ -141,47 +130,23 @@ __global__ void __launch_bounds__(kWindowThreads, kBlocks)
 }  // namespace
 
 WindowArgs window_args(const EvoAttentionForward& p) {
-  WindowArgs a{};
+  WindowArgs a{call_args(p)};
   a.q = static_cast<const __nv_bfloat16*>(p.q), a.q_stride = p.q_stride;
   a.k = static_cast<const __nv_bfloat16*>(p.k), a.k_stride = p.k_stride;
   a.v = static_cast<const __nv_bfloat16*>(p.v), a.v_stride = p.v_stride;
-  a.gate = static_cast<const __nv_bfloat16*>(p.gate), a.gate_stride = p.gate_stride;
-  a.bias = p.bias, a.bias_dtype = p.bias_dtype;
-  a.bias_batch = p.bias_batch, a.bias_head = p.bias_head;
-  a.bias_query = p.bias_query, a.bias_key = p.bias_key;
+  a.bias_dtype = p.bias_dtype;
   const int64_t pair = p.bias_dtype == DType::f32 ? 8 : 4;
   a.bias_in_pairs = reinterpret_cast<uintptr_t>(p.bias) % pair == 0 && p.bias_key == 1 &&
                     p.bias_query % 2 == 0 && p.bias_head % 2 == 0 && p.bias_batch % 2 == 0;
-  a.mask = p.mask, a.mask_row = p.mask_row, a.mask_key = p.mask_key;
-  a.batch = static_cast<int32_t>(p.batch);
-  a.rows = static_cast<int32_t>(p.rows);
-  a.heads = static_cast<int32_t>(p.heads);
-  a.queries = static_cast<int32_t>(p.queries);
-  a.keys = static_cast<int32_t>(p.keys);
-  a.key_offset = static_cast<int32_t>(p.key_offset);
-  a.key_step = static_cast<int32_t>(p.key_step);
-  a.key_total = static_cast<int32_t>(p.key_total);
-  a.key_first = p.key_first;
-  a.scale = static_cast<float>(p.scale);
-  a.out = static_cast<__nv_bfloat16*>(p.out), a.out_stride = p.out_stride;
-  a.lse = p.lse;
   return a;
 }
 
 void launch_windows_forward(const EvoAttentionForward& p, Stream stream) {
   WindowArgs args = window_args(p);
-  constexpr int kBytes = static_cast<int>(sizeof(Shared));
-  static const bool prepared = [] {
-    check(cudaFuncSetAttribute(evo_attention_windows, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               kBytes),
-          "shared memory of evo_attention_windows");
-    return true;
-  }();
-  static_cast<void>(prepared);
   args.work = WindowWork::of((p.batch + 1) / 2 * p.heads, p.rows,
                              int64_t{kBlocks} * device_info().multiprocessors);
-  launch(evo_attention_windows, dim3(args.work.grid), dim3(kWindowThreads), kBytes, stream, true,
-         args);
+  launch(evo_attention_windows, dim3(args.work.grid), dim3(kWindowThreads), sizeof(Shared), stream,
+         true, args);
 }
 
 }  // namespace megafold::kernels::sm90a

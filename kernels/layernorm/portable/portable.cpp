@@ -2,8 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/layernorm/portable/portable.h"
 
-#include <algorithm>
-
+#include "kernels/common/dispatch.h"
 #include "kernels/layernorm/implementations.h"
 #include "kernels/layernorm/portable/launch.h"
 #ifdef MEGAFOLD_CUDA
@@ -27,32 +26,10 @@ Reasons layernorm_portable_refuses(const LayerNormForward& p) {
 }
 
 Reasons layernorm_portable_refuses(const LayerNormBackward& b) {
-  Reasons reasons = layernorm_portable_refuses(b.forward);
-  for (const auto& reason : layernorm_reasons(b)) {  // the forward's are there already
-    if (std::find(reasons.begin(), reasons.end(), reason) == reasons.end()) {
-      reasons.push_back(reason);
-    }
-  }
-  return reasons;
+  return with_new(layernorm_portable_refuses(b.forward), layernorm_reasons(b));
 }
 
 #ifdef MEGAFOLD_CUDA
-namespace {
-
-/// Calls f.operator()<T>() for the call's type.
-template <class F>
-void with_element(DType dtype, const F& f) {
-  if (dtype == DType::bf16) {
-    f.template operator()<arch::Bf16>();
-  } else if (dtype == DType::f16) {
-    f.template operator()<arch::F16>();
-  } else {
-    f.template operator()<float>();
-  }
-}
-
-}  // namespace
-
 const Implementation<LayerNormForward> kLayerNormForwardPortable = {
     .name = "portable",
     .place = Place::gpu,
@@ -61,8 +38,8 @@ const Implementation<LayerNormForward> kLayerNormForwardPortable = {
     .launch =
         [](const LayerNormForward& p, void*, Stream stream) {
           if (p.rows == 0) return;
-          with_element(p.dtype,
-                       [&]<class T>() { layernorm_portable::launch_forward<T>(p, stream); });
+          arch::with_element(p.dtype,
+                             [&]<class T>() { layernorm_portable::launch_forward<T>(p, stream); });
         },
 };
 const Implementation<LayerNormBackward> kLayerNormBackwardPortable = {
@@ -73,7 +50,7 @@ const Implementation<LayerNormBackward> kLayerNormBackwardPortable = {
         [](const LayerNormBackward& b) { return layernorm_portable::backward_workspace(b); },
     .launch =
         [](const LayerNormBackward& b, void* workspace, Stream stream) {
-          with_element(b.forward.dtype, [&]<class T>() {
+          arch::with_element(b.forward.dtype, [&]<class T>() {
             layernorm_portable::launch_backward<T>(b, workspace, stream);
           });
         },

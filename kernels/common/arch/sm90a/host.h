@@ -81,11 +81,24 @@ CUtensorMap make_tensor_map(const void* base, CUtensorMapDataType type, int64_t 
   return map;
 }
 
+constexpr size_t kGrantedSharedBytes = 48 * 1024;  // to every kernel, without asking
+
 /// Launches; with `overlap`, the kernel's prologue may run beside the end of the stream's previous
 /// kernel (it must call wait_for_earlier_kernels() before it reads what that one writes).
 template <class... Args>
 void launch(void (*kernel)(Args...), dim3 grid, dim3 block, size_t shared_bytes, Stream stream,
             bool overlap, const Args&... args) {
+  const auto check_launch = [&](cudaError_t status, const char* what) {
+    if (status == cudaSuccess) return;
+    const char* name = "a kernel";
+    cudaFuncGetName(&name, reinterpret_cast<const void*>(kernel));
+    check(status, (std::string(what) + " of " + name).c_str());
+  };
+  if (shared_bytes > kGrantedSharedBytes) {  // asked for on each device, so at each launch
+    check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      static_cast<int>(shared_bytes)),
+                 "shared memory");
+  }
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
@@ -96,7 +109,7 @@ void launch(void (*kernel)(Args...), dim3 grid, dim3 block, size_t shared_bytes,
   config.stream = static_cast<cudaStream_t>(stream);
   config.attrs = &attribute;
   config.numAttrs = overlap ? 1 : 0;
-  check(cudaLaunchKernelEx(&config, kernel, args...), "launch");
+  check_launch(cudaLaunchKernelEx(&config, kernel, args...), "launch");
 }
 
 struct DeviceInfo {
