@@ -168,7 +168,7 @@ Crop draw_crop(const StructureView& structure, const CropOptions& options,
   if (options.tokens < 1) fail<BadInput>("the crop's budget is {} tokens", options.tokens);
   if (structure.num_tokens() <= options.tokens &&
       (options.atoms <= 0 || structure.num_atoms() <= options.atoms)) {
-    resolved_tokens(structure);
+    if (options.needs_label) resolved_tokens(structure);
     Crop crop;
     crop.tokens.resize(static_cast<size_t>(structure.num_tokens()));
     std::iota(crop.tokens.begin(), crop.tokens.end(), 0);

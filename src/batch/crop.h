@@ -19,6 +19,7 @@ struct CropOptions {
   int64_t atoms = 0;     // a second budget; 0: none
   // How often each kind is drawn (SI Table 4, PDB sets); they need not sum to 1.
   double contiguous = 0.2, spatial = 0.4, spatial_interface = 0.4;
+  bool needs_label = true;  // false: the whole of an entry without coordinates is a crop too
 };
 
 enum class CropKind : uint8_t { whole, contiguous, spatial, spatial_interface };

@@ -92,7 +92,9 @@ class CacheBuilder {
         folder_(folder),
         dictionary_(dictionary),
         matcher_(folder),
-        library_(options.templates, folder.entries, dictionary),
+        library_(
+            options.templates.empty() ? folder.templates.value_or(fs::path()) : options.templates,
+            folder.entries, dictionary),
         catalogue_(options.out) {
     const auto first = static_cast<size_t>(options.part - 1);
     for (size_t i = first; i < folder.entries.size(); i += static_cast<size_t>(options.parts))
@@ -604,8 +606,10 @@ BuildReport build_cache(const BuildOptions& options) {
   if (options.dictionary.empty() && !folder.dictionary)
     fail<BadInput>("{}: no component dictionary: pass --ccd FILE, or put components.bcif.gz there",
                    options.data.string());
-  const auto dictionary = ComponentDictionary::read(
-      options.dictionary.empty() ? *folder.dictionary : options.dictionary);
+  auto dictionary = ComponentDictionary::read(options.dictionary.empty() ? *folder.dictionary
+                                                                         : options.dictionary);
+  for (const fs::path& own : folder.own_components)
+    dictionary.overlay(ComponentDictionary::read(own));
   if (options.parts < 1 || options.part < 1 || options.part > options.parts)
     fail<BadInput>("part {} of {}: parts are counted from 1", options.part, options.parts);
   const FolderLock lock = options.parts == 1

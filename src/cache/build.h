@@ -52,7 +52,7 @@ struct BuildReport {
 struct BuildOptions {
   std::filesystem::path data, out;
   std::filesystem::path dictionary;  // empty: components.* in the data folder
-  std::filesystem::path templates;   // folder of the entries that template hits name; empty: none
+  std::filesystem::path templates;   // the entries that hits name; empty: templates/ in `data`
   int threads = 0;                   // 0: as many as the machine has
   /// Of the sorted entries, every parts-th from the part-th on (1-based). Builders of different
   /// parts may work on one folder at once, on many machines; a build of the whole then finds all

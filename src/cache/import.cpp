@@ -51,8 +51,6 @@ class Importer {
     for (const fs::path& folder : {options.source, options.structures})
       if (!folder.empty() && !fs::is_directory(folder))
         fail<BadInput>("{}: no such folder", folder.string());
-    if (fs::exists(options.out) && !fs::is_empty(options.out))
-      fail<BadInput>("{}: holds something already; import into a new folder", options.out.string());
     files_ = list(options.source);
   }
 
@@ -390,16 +388,20 @@ class Importer {
 
 const std::vector<std::string>& import_sources() {
   static const std::vector<std::string> kSources = {"openproteinset", "openfold3", "colabfold",
-                                                    "protenix"};
+                                                    "protenix", "alphafold3"};
   return kSources;
 }
 
 ImportReport import_folder(const ImportOptions& options) {
   const auto& known = import_sources();
   if (std::find(known.begin(), known.end(), options.from) == known.end())
-    fail<BadInput>("--from {}: one of openproteinset, openfold3, colabfold, protenix",
-                   options.from);
+    fail<BadInput>("--from {}: one of {}", options.from, fmt::join(known, ", "));
+  if (!fs::exists(options.source))
+    fail<BadInput>("{}: no such file or folder", options.source.string());
+  if (fs::exists(options.out) && !fs::is_empty(options.out))
+    fail<BadInput>("{}: holds something already; import into a new folder", options.out.string());
   try {
+    if (options.from == "alphafold3") return internal::import_alphafold3(options);
     return Importer(options).run();
   } catch (const fs::filesystem_error& error) {
     fail<Device>("{}", error.what());

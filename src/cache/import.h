@@ -14,6 +14,8 @@
 //   protenix        seq_to_pdb_index.json,
 //   mmcif_msa_template/INDEX/{non_pairing,pairing,hmmsearch}.a3m,
 //                   indices/*.csv[.gz] (which entries)
+//   alphafold3      a JSON file (versions 1 to 4) or a folder of them: jobs, which become entries
+//                   without coordinates; alignments, templates and components inside or by path
 #pragma once
 
 #include <filesystem>
@@ -39,5 +41,9 @@ const std::vector<std::string>& import_sources();
 /// Throws BadInput: an unknown source, a missing folder or table, a file that is not what its place
 /// says (named with line), an `out` that holds something.
 ImportReport import_folder(const ImportOptions& options);
+
+namespace internal {
+ImportReport import_alphafold3(const ImportOptions& options);
+}  // namespace internal
 
 }  // namespace megafold

@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "base/publish.h"
 #include "cache/inputs.h"
+#include "structure/entry.h"
 
 namespace megafold {
 namespace {
@@ -167,6 +168,89 @@ TEST_F(Import, Refusals) {
   EXPECT_TRUE(has(refusal("openfold3"), "holds something already"));
   EXPECT_THROW((void)import_folder({"openfold3", root_ / "none", root_ / "out2", {}, false}),
                BadInput);
+}
+
+/// A job of AlphaFold 3 with one more top-level field, or another list of sequences.
+std::string job(const std::string& more = "",
+                const std::string& sequences = R"([{"protein": {"id": "A", "sequence": "ACD"}}])") {
+  return fmt::format(
+      R"({{"name": "My Job", "modelSeeds": [7], "dialect": "alphafold3", "version": 4{}, )"
+      R"("sequences": {}}})",
+      more, sequences);
+}
+
+TEST_F(Import, AlphaFold3Job) {
+  file("own.cif", "data_MYMOL\n");
+  file("rows.a3m", ">q\nACDGS\n");
+  file("template.cif",
+       "data_T\n_pdbx_audit_revision_history.revision_date 2000-01-01\n"
+       "loop_\n_entity.id\n_entity.type\n1 polymer\n"
+       "loop_\n_entity_poly.entity_id\n_entity_poly.type\n1 polypeptide(L)\n"
+       "loop_\n_entity_poly_seq.entity_id\n_entity_poly_seq.num\n_entity_poly_seq.mon_id\n"
+       "1 1 ALA\n1 2 CYS\nloop_\n_struct_asym.id\n_struct_asym.entity_id\nX 1\n");
+  file("job.json", job(R"(, "userCCDPath": "own.cif",
+    "bondedAtomPairs": [[["A", 2, "SG"], ["L", 1, "C1"]], [["B", 2, "SG"], ["M", 1, "C1"]]])",
+                       R"([{"protein": {"id": ["A", "B"], "sequence": "ACDGS",
+      "description": "a homodimer", "modifications": [{"ptmType": "SEP", "ptmPosition": 5}],
+      "unpairedMsaPath": "rows.a3m", "pairedMsa": ">q|x\nACDGS\n",
+      "templates": [{"mmcifPath": "template.cif", "queryIndices": [0, 1, 3, 4],
+                     "templateIndices": [2, 3, 4, 7]}]}},
+    {"rna": {"id": "R", "sequence": "GU", "unpairedMsa": ">q\nGU\n"}},
+    {"dna": {"id": "D", "sequence": "GT"}}, {"ligand": {"id": ["L", "M"], "ccdCodes": ["MYMOL"]}},
+    {"ligand": {"id": "G", "ccdCodes": ["NAG", "NAG"]}}])"));
+  const ImportReport report =
+      import_folder({"alphafold3", root_ / "source/job.json", root_ / "out", {}, false});
+  EXPECT_EQ(report.entries, 1U);
+  EXPECT_EQ(report.alignments, 2U);
+  EXPECT_TRUE(noted(report, "modelSeeds are 7: `megafold predict --entry my_job`"));
+  EXPECT_TRUE(fs::is_symlink(root_ / "out/alignments/my_job_A/unpaired.a3m"));
+  EXPECT_EQ(text("alignments/my_job_A/uniprot_paired.a3m"), ">q|x\nACDGS\n");
+  EXPECT_EQ(text("alignments/my_job_R/unpaired.a3m"), ">q\nGU\n");
+  EXPECT_TRUE(exists("entries/my_job.components.cif"));
+  // Query 1, 2 beside 3, 4 of the template; 3 beside nothing; 4 beside 5; 5 beside 8.
+  EXPECT_EQ(text("alignments/my_job_A/templates.m8"),
+            "my_job\tmy-job-a-1_X\t0\t4\t0\t0\t1\t5\t3\t8\t0\t0\t2M1I1M2D1M\n");
+  const DataFolder data = scan_data_folder(root_ / "out");
+  ASSERT_EQ(data.entries.size(), 1U);  // neither components nor templates
+  EXPECT_EQ(data.own_components.size(), 1U);
+  EXPECT_EQ(data.templates, root_ / "out/templates");
+  const FileEntry entry =
+      read_entry(*Document::parse(text("entries/my_job.cif"), "my_job.cif"), "my_job");
+  EXPECT_TRUE(entry.to_predict);
+  ASSERT_EQ(entry.chains.size(), 7U);
+  EXPECT_EQ(entry.chains[0].residues.size(), 5U);
+  EXPECT_EQ(entry.chains[0].residues[4].code, "SEP");
+  EXPECT_EQ(entry.chains[3].residues[1].code, "DT");
+  EXPECT_EQ(entry.chains[6].residues[1].auth_seq_id, 2);
+  ASSERT_EQ(entry.connections.size(), 2U);
+  EXPECT_EQ(entry.connections[1].second.chain, "M");
+}
+
+TEST_F(Import, AlphaFold3Refusals) {
+  const auto says = [&](const std::string& text, const std::string& part) {
+    fs::remove_all(root_ / "source");
+    file("job.json", text);
+    const std::string message = refusal("alphafold3");
+    EXPECT_TRUE(has(message, part)) << message;
+    fs::remove_all(root_ / "out");
+  };
+  says("{", "job.json: ");
+  says("[]", "AlphaFold Server's format");
+  says(job(R"(, "bondedAtoms": [])"), "unknown key 'bondedAtoms'");
+  says(job("", "[]"), "job.json: sequences: [] is not a list with something");
+  const auto protein = [](const std::string& more) {
+    return job("", R"([{"protein": {"id": "A", "sequence": "ACD")" + more + "}}]");
+  };
+  says(protein(R"(, "unpairedMsa": ">q\nACD\n")"), "must both be given");
+  says(protein(R"(, "unpairedMsaPath": "no.a3m", "pairedMsa": "")"), "no such file: ");
+  says(protein(R"(, "modifications": [{"ptmType": "SEP", "ptmPosition": 4}])"),
+       "sequences[0].protein.modifications[0].ptmPosition: 4 is not a place from 1 to 3");
+  says(job("", R"([{"protein": {"id": "A", "sequence": "AC1"}}])"), "sequence");
+  says(job("", R"([{"protein": {"id": "a", "sequence": "AC"}}])"), "capital letters");
+  says(job("", R"([{"dna": {"id": ["A", "A"], "sequence": "AC"}}])"), "a name of its own");
+  says(job("", R"([{"ligand": {"id": "L", "smiles": "CC"}}])"), "SMILES");
+  says(job(R"(, "bondedAtomPairs": [[["A", 1, "CA"], ["Z", 1, "C"]]])"),
+       "bondedAtomPairs[0][1][0]: \"Z\" is not a chain of this job");
 }
 
 }  // namespace

@@ -57,6 +57,11 @@ DataFolder scan_data_folder(const fs::path& folder) {
       if (it->is_directory()) it.disable_recursion_pending();
       continue;
     }
+    if (it.depth() == 0 && it->is_directory() && it->path().filename() == "templates") {
+      out.templates = it->path();
+      it.disable_recursion_pending();
+      continue;
+    }
     if (it->is_regular_file()) files.push_back(it->path());
   }
   if (error) fail<BadInput>("{}: cannot be listed: {}", folder.string(), error.message());
@@ -69,6 +74,10 @@ DataFolder scan_data_folder(const fs::path& folder) {
     if (strip_any(stem, {".cif", ".bcif", ".mmcif"})) {
       if (stem == "components") {
         if (!out.dictionary) out.dictionary = path;
+        continue;
+      }
+      if (stem.ends_with(".components")) {
+        out.own_components.push_back(path);
         continue;
       }
       out.entries.push_back({stem, path});

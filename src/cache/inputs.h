@@ -6,10 +6,11 @@
 //   1abc.cif  1abc.cif.gz  1abc.bcif  1abc.bcif.gz     an entry called 1abc, at any depth
 //   1abc_A.a3m  1abc_A.sto (.gz, .zst)                 an alignment of its chain A
 //   1abc_A/uniref90_hits.sto  1abc_A/mgnify_hits.sto   several, one after the other
-//   1abc_A/uniprot_hits.sto  1abc_A/pairing.a3m        hits with a species, for pairing across
-//   chains; 1abc_A.pairing.a3m                                 any name that begins so 1abc_A.m8
-//   1abc_A.hhr  1abc_A/hmm_output.sto       template hits of its chain A components.cif
-//   components.bcif (.gz)              a component dictionary, no entry
+//   1abc_A/uniprot_hits.sto  1abc_A.pairing.a3m        hits with a species, to pair chains by
+//   1abc_A.m8  1abc_A.hhr  1abc_A/hmm_output.sto       template hits of its chain A
+//   components.cif  components.bcif (.gz)              a component dictionary, no entry
+//   mine.components.cif (.gz)                          components of your own, laid over it
+//   templates/                                         the entries that template hits name
 //
 // The chain is the author's (auth_asym_id) or the file's (label_asym_id), whichever has the query's
 // sequence. An alignment that names no chain of any entry serves every chain whose sequence is its
@@ -49,10 +50,12 @@ struct AlignmentFiles {
 };
 
 struct DataFolder {
-  std::vector<EntryFile> entries;                    // sorted by id
-  std::map<std::string, AlignmentFiles> alignments;  // by name
-  std::map<std::string, AlignmentFiles> hits;        // template hits, by name
-  std::optional<std::filesystem::path> dictionary;   // "components.*"
+  std::vector<EntryFile> entries;                     // sorted by id
+  std::map<std::string, AlignmentFiles> alignments;   // by name
+  std::map<std::string, AlignmentFiles> hits;         // template hits, by name
+  std::optional<std::filesystem::path> dictionary;    // "components.*"
+  std::vector<std::filesystem::path> own_components;  // "*.components.*", sorted
+  std::optional<std::filesystem::path> templates;     // "templates/"
 };
 
 /// Throws BadInput: no such folder, no entry in it, two files of one id, two files that claim one

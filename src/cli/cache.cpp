@@ -223,7 +223,7 @@ void add_cache_command(CLI::App& app) {
                       "folder's components.*");
   command->add_option("--templates", options->templates,
                       "Folder of the entries that template hits (.m8, .hhr, hmm_output.sto beside "
-                      "the alignments) name");
+                      "the alignments) name; without it the data folder's templates/");
   command->add_option("--threads", options->threads, "0: as many as this machine has")
       ->check(CLI::Range(0, 1024));
   const auto part = std::make_shared<std::string>();
@@ -238,6 +238,8 @@ void add_cache_command(CLI::App& app) {
       "  1abc_A/*.sto           several, put together in the order of the databases\n"
       "  1abc_A/uniprot*.sto, pairing*.a3m   hits with a species, to be paired across chains\n"
       "  components.bcif.gz     a component dictionary\n"
+      "  mine.components.cif    components of your own, laid over it\n"
+      "  templates/             the entries that template hits name\n"
       "\n"
       "Examples:\n"
       "  megafold cache build --data data --out runs/demo/cache\n"

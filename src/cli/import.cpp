@@ -14,8 +14,9 @@ namespace megafold::cli {
 void add_import_command(CLI::App& app) {
   const auto options = std::make_shared<ImportOptions>();
   CLI::App* command = app.add_subcommand(
-      "import", "Lay out another program's training folder as `cache build` wants it");
-  command->add_option("source", options->source, "The other program's folder")->required();
+      "import", "Lay out another program's data or jobs as `cache build` wants them");
+  command->add_option("source", options->source, "The other program's folder, or its JSON file")
+      ->required();
   command->add_option("--from", options->from, "Whose folder it is")
       ->required()
       ->check(CLI::IsMember(import_sources()));
@@ -29,6 +30,7 @@ void add_import_command(CLI::App& app) {
       "Examples:\n"
       "  megafold import openproteinset --from openproteinset --structures mmcif --out data\n"
       "  megafold import colabfold-results --from colabfold --out data\n"
+      "  megafold import job.json --from alphafold3 --out data      # then predict --entry NAME\n"
       "  megafold cache build --data data --ccd components.bcif.gz --out cache");
   command->callback([options] {
     const ImportReport report = import_folder(*options);

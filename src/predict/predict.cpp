@@ -41,6 +41,7 @@ at::Device device_of(const std::string& name) {
 BatchOptions whole_entry(const TrainingState& state) {
   BatchOptions options;
   options.crop.tokens = std::numeric_limits<int64_t>::max();
+  options.crop.needs_label = false;
   options.msa.draw_rows = false;
   const auto config = nlohmann::json::parse(state.config, nullptr, /*allow_exceptions=*/false);
   const nlohmann::json::json_pointer max_rows("/data/msa/max_rows");

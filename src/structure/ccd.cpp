@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/decompress.h"
+#include "base/errors.h"
 #include "base/hash.h"
 #include "base/publish.h"
 #include "structure/elements.h"
@@ -155,13 +156,33 @@ ComponentDictionary ComponentDictionary::parse(std::string content, const std::s
   }
   if (out.components_.empty())
     fail<BadInput>("{}: no _chem_comp category: this is no chemical component dictionary", name);
-  // A modification without a letter of its own reads as what it modifies (MSE: M).
-  for (Component& component : out.components_) {
+  out.inherit_letters();
+  return out;
+}
+
+/// A modification without a letter of its own reads as what it modifies (MSE: M).
+void ComponentDictionary::inherit_letters() {
+  for (Component& component : components_) {
     if (component.one_letter != 'X' || component.parent.empty()) continue;
-    const Component* const parent = out.find(component.parent);
+    const Component* const parent = find(component.parent);
     if (parent != nullptr) component.one_letter = parent->one_letter;
   }
-  return out;
+}
+
+void ComponentDictionary::overlay(const ComponentDictionary& own) {
+  for (const Component& component : own.components_) {
+    const auto [overlaid, is_new] = overlaid_.emplace(component.code, own.file_);
+    if (!is_new)
+      fail<BadInput>("{} and {}: both define the component '{}'; keep one, or give it another code",
+                     overlaid->second, own.file_, component.code.view());
+    const auto [found, is_unknown] = index_.emplace(component.code, components_.size());
+    if (is_unknown)
+      components_.push_back(component);
+    else
+      components_[found->second] = component;
+  }
+  inherit_letters();
+  version_ = sha256_hex({version_, own.version_});
 }
 
 ComponentDictionary ComponentDictionary::read(const std::filesystem::path& path) {

@@ -63,19 +63,26 @@ class ComponentDictionary {
   static ComponentDictionary read(const std::filesystem::path& path);
   static ComponentDictionary parse(std::string content, const std::string& name);
 
+  /// Lays a user's own components over these: a code that is here already means theirs from now
+  /// on. Throws BadInput where two such files define one code.
+  void overlay(const ComponentDictionary& own);
+
   /// nullptr where the dictionary has no such component.
   [[nodiscard]] const Component* find(ShortName code) const {
     const auto found = index_.find(code);
     return found == index_.end() ? nullptr : &components_[found->second];
   }
   [[nodiscard]] const std::vector<Component>& components() const { return components_; }
-  /// SHA-256 of the unpacked file: part of a structure's key.
+  /// SHA-256 of the unpacked file, and of those laid over it: part of a structure's key.
   [[nodiscard]] const std::string& version() const { return version_; }
   [[nodiscard]] const std::string& file() const { return file_; }
 
  private:
+  void inherit_letters();
+
   std::vector<Component> components_;
   std::unordered_map<ShortName, size_t> index_;
+  std::unordered_map<ShortName, std::string> overlaid_;  // code -> the file that defines it
   std::string version_, file_;
 };
 

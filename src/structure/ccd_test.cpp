@@ -90,5 +90,37 @@ TEST(Dictionary, WrittenAndReadAgainIsTheSame) {
   }
 }
 
+/// A component of one atom.
+ComponentDictionary one_atom(const std::string& code, const std::string& more,
+                             const std::string& file) {
+  return ComponentDictionary::parse(
+      fmt::format("data_{0}\n_chem_comp.id {0}\n_chem_comp.type 'L-peptide linking'\n{1}"
+                  "loop_\n_chem_comp_atom.comp_id\n_chem_comp_atom.atom_id\n"
+                  "_chem_comp_atom.type_symbol\n{0} CA C\n",
+                  code, more),
+      file);
+}
+
+TEST(Ccd, OwnComponentsLieOverTheBase) {
+  ComponentDictionary dictionary = testing::demo_dictionary();
+  const std::string before = dictionary.version();
+  const size_t count = dictionary.components().size();
+  dictionary.overlay(one_atom("ALA", "", "a.cif"));
+  dictionary.overlay(one_atom("MYALA", "_chem_comp.mon_nstd_parent_comp_id SER\n", "b.cif"));
+  EXPECT_EQ(dictionary.components().size(), count + 1);
+  EXPECT_EQ(dictionary.find("ALA")->atoms.size(), 1U);
+  EXPECT_EQ(dictionary.find("MYALA")->one_letter, 'S');  // its parent stands in the base
+  EXPECT_EQ(dictionary.find("GLY")->atoms.size(), 5U);
+  EXPECT_NE(dictionary.version(), before);
+  try {
+    dictionary.overlay(one_atom("ALA", "", "c.cif"));
+    FAIL();
+  } catch (const BadInput& error) {
+    EXPECT_NE(std::string(error.what()).find("a.cif and c.cif: both define the component 'ALA'"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
 }  // namespace
 }  // namespace megafold

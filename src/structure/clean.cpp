@@ -76,6 +76,7 @@ class Cleaner {
     chains_ = tell_polymers(entry_);
     remove_aids();
     for (WorkChain& work : chains_) add_missing_residues(work);
+    if (entry_.to_predict) order_atoms();  // bonds name atoms that only the components know
     if (const size_t copies = count_polymer_copies(); copies > kMaxPolymerChains) {
       out.dropped =
           fmt::format("{} polymer chains in the assembly (at most {})", copies, kMaxPolymerChains);
@@ -88,7 +89,7 @@ class Cleaner {
       if (!links.empty())
         entry_.inferred.push_back(fmt::format("{} bonds of ligands from distances", links.size()));
     }
-    remove_short_and_unknown(links);
+    if (!entry_.to_predict) remove_short_and_unknown(links);
     for (const Clash& clash : find_clashes(chains_, links))
       remove_chain(clash.removed, links,
                    fmt::format("clash: {:.0f} % of the atoms within 1.7 A of chain {}",
@@ -97,6 +98,7 @@ class Cleaner {
     remove_broken(links);
     add_backbone(chains_, links);
     filter_links(chains_, links);
+    if (entry_.to_predict) refuse_lost_bonds(links);
     remove_leaving_atoms(chains_, links);
     finish(links, out);
     return out;
@@ -317,6 +319,30 @@ class Cleaner {
       if (foreign > 0)
         note(fmt::format("chain {}: {} atoms", work.chain.label, foreign),
              "not in the component's definition");
+    }
+  }
+
+  /// Whoever names a bond of an entry to predict wants it, so none is lost without a word.
+  void refuse_lost_bonds(const std::vector<Link>& links) const {
+    for (const Connection& wanted : entry_.connections) {
+      const auto is_end = [&](const ConnectionEnd& want, const LinkEnd& end) {
+        const Chain& chain = chains_[static_cast<size_t>(end.chain)].chain;
+        return chain.origin == want.chain && end.atom == want.atom &&
+               chain.residues[static_cast<size_t>(end.residue)].auth_seq_id == want.auth_seq_id;
+      };
+      const bool kept = std::any_of(links.begin(), links.end(), [&](const Link& link) {
+        return (is_end(wanted.first, link.first) && is_end(wanted.second, link.second)) ||
+               (is_end(wanted.second, link.first) && is_end(wanted.first, link.second));
+      });
+      if (kept) continue;
+      const auto name = [](const ConnectionEnd& end) {
+        return fmt::format("{} {} {} {}", end.chain, end.code.view(), end.auth_seq_id,
+                           end.atom.view());
+      };
+      fail<BadInput>(
+          "the bond of {} to {} cannot be kept: an end is not there, or both are polymers, or "
+          "another copy of the polymer lacks it (SI 5.1: name it for every copy)",
+          name(wanted.first), name(wanted.second));
     }
   }
 

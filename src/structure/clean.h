@@ -42,7 +42,8 @@ struct Cleaned {
 ///  8 bonds of the backbone and of _struct_conn
 ///  9 missing residues and atoms in, unresolved
 /// 10 leaving atoms of bonds out
-/// Ligand chains that are bound to a polymer chain leave with it.
+/// Ligand chains that are bound to a polymer chain leave with it. An entry to predict has no
+/// resolved residue: 4 is left out, and a bond that 8 would drop is an error.
 /// Throws BadInput naming chain and residue where the dictionary lacks a component.
 Cleaned clean(FileEntry entry, const ComponentDictionary& dictionary);
 

@@ -43,6 +43,59 @@ TEST(Clean, KeepsAChain) {
   EXPECT_EQ(cleaned.structure.bonds.size(), 4U);  // the peptide bonds
 }
 
+/// An entry to predict: a protein, a ligand and a bond between them, and no coordinates.
+EntryText to_predict(const std::string& bond_atom = "SG") {
+  const std::vector<std::string> codes = {"CYS", "GLY"};
+  return EntryText()
+      .polymer_entity("1", "polypeptide(L)", codes)
+      .ligand_entity("2")
+      .more(
+          "loop_\n_struct_asym.id\n_struct_asym.entity_id\nA 1\nL 2\n#\n"
+          "loop_\n_pdbx_nonpoly_scheme.asym_id\n_pdbx_nonpoly_scheme.entity_id\n"
+          "_pdbx_nonpoly_scheme.mon_id\n_pdbx_nonpoly_scheme.pdb_seq_num\nL 2 EPE 1\n#\n")
+      .more(fmt::format(
+          "loop_\n_struct_conn.id\n_struct_conn.conn_type_id\n_struct_conn.ptnr1_label_asym_id\n"
+          "_struct_conn.ptnr1_label_comp_id\n_struct_conn.ptnr1_label_seq_id\n"
+          "_struct_conn.ptnr1_auth_seq_id\n_struct_conn.ptnr1_label_atom_id\n"
+          "_struct_conn.ptnr2_label_asym_id\n_struct_conn.ptnr2_label_comp_id\n"
+          "_struct_conn.ptnr2_label_seq_id\n_struct_conn.ptnr2_auth_seq_id\n"
+          "_struct_conn.ptnr2_label_atom_id\nc covale A CYS 1 1 {} L EPE . 1 C2\n#\n",
+          bond_atom));
+}
+
+TEST(Clean, AnEntryToPredictHasItsAtomsUnresolved) {
+  const Cleaned cleaned = to_predict().clean();
+  EXPECT_EQ(cleaned.dropped, "");
+  ASSERT_EQ(cleaned.structure.chains.size(), 2U);
+  EXPECT_EQ(cleaned.structure.chains[0].type, ChainType::protein);
+  EXPECT_EQ(cleaned.structure.chains[0].residues.size(), 2U);  // fewer than 4, and kept
+  EXPECT_EQ(cleaned.structure.chains[1].type, ChainType::ligand);
+  EXPECT_EQ(cleaned.structure.chains[1].residues[0].atoms.size(), 15U);  // EPE
+  for (const Chain& chain : cleaned.structure.chains)
+    for (const Residue& residue : chain.residues) EXPECT_FALSE(residue.any_resolved());
+  EXPECT_EQ(cleaned.structure.bonds.size(), 2U);  // the peptide's and the ligand's
+}
+
+TEST(Clean, ABondThatAnEntryToPredictCannotHaveIsAnError) {
+  try {
+    (void)to_predict("SD").clean();
+    FAIL();
+  } catch (const BadInput& error) {
+    EXPECT_NE(std::string(error.what()).find("the bond of A CYS 1 SD to L EPE 1 C2"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
+TEST(Clean, WithoutCoordinatesAndChainsThereIsNoEntry) {
+  try {
+    (void)EntryText().polymer_entity("1", "polypeptide(L)", kFive).clean();
+    FAIL();
+  } catch (const BadInput& error) {
+    EXPECT_NE(std::string(error.what()).find("no coordinates"), std::string::npos);
+  }
+}
+
 TEST(Clean, MissingResiduesComeFromTheSequence) {
   const Chain chain = five({3}).clean().structure.chains.at(0);
   ASSERT_EQ(chain.residues.size(), 5U);

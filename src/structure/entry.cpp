@@ -355,6 +355,53 @@ class AtomSiteReader {
   size_t current_ = SIZE_MAX, site_ = SIZE_MAX;
 };
 
+/// The chains of a file without coordinates: of a polymer its entity's residues, else the residues
+/// that the schemes of ligands and glycans list.
+void read_chains(const Block& block, FileEntry& entry) {
+  const auto asym = block.table("_struct_asym");
+  const Column id = asym->required("id"), entity = asym->required("entity_id");
+  std::unordered_map<std::string, size_t> index;
+  for (size_t row = 0; row < id.size(); ++row) {
+    Chain chain;
+    chain.label = chain.auth = std::string(id.text(row));
+    chain.entity = std::string(entity.text(row));
+    if (!index.emplace(chain.label, entry.chains.size()).second)
+      fail<BadInput>("{}: the chain '{}' stands twice", id.where(row), chain.label);
+    const auto known = entry.entities.find(chain.entity);
+    if (known != entry.entities.end())
+      for (const auto& [number, codes] : known->second.sequence) {
+        Residue residue;
+        residue.code = codes.front();
+        residue.seq_id = residue.auth_seq_id = number;
+        chain.residues.push_back(std::move(residue));
+      }
+    entry.chains.push_back(std::move(chain));
+  }
+  for (const char* const category : {"_pdbx_nonpoly_scheme", "_pdbx_branch_scheme"}) {
+    const auto scheme = block.table(category);
+    const Column chain = scheme->column("asym_id"), code = scheme->column("mon_id");
+    const Column number = scheme->column("pdb_seq_num");
+    for (size_t row = 0; row < chain.size(); ++row) {
+      const auto found = index.find(std::string(chain.text(row)));
+      if (found == index.end())
+        fail<BadInput>("{}: the chain '{}' is not in _struct_asym", chain.where(row),
+                       chain.text(row));
+      auto& residues = entry.chains[found->second].residues;
+      Residue residue;
+      residue.code = named(code, row);
+      residue.auth_seq_id = number.integer(row, static_cast<int32_t>(residues.size()) + 1);
+      residue.is_hetero = true;
+      residues.push_back(std::move(residue));
+    }
+  }
+  for (const Chain& chain : entry.chains)
+    if (chain.residues.empty())
+      fail<BadInput>(
+          "{}: chain {} has neither coordinates nor a sequence (_entity_poly_seq or "
+          "_pdbx_nonpoly_scheme)",
+          id.where(0), chain.label);
+}
+
 void read_connections(const Block& block, FileEntry& entry) {
   const auto table = block.table("_struct_conn");
   if (table->rows() == 0) return;
@@ -525,16 +572,27 @@ void read_assembly(const Block& block, FileEntry& entry) {
 }  // namespace
 
 FileEntry read_entry(const Document& document, const std::string& id) {
-  const Block* chosen = nullptr;  // the first block with coordinates
-  for (const auto& block : document.blocks())
-    if (chosen == nullptr && block->table("_atom_site")->rows() > 0) chosen = block.get();
-  if (chosen == nullptr)
-    fail<BadInput>("{}: no coordinates: the category _atom_site is missing or empty",
-                   document.file());
+  // The first block with coordinates, else the first with chains.
+  const auto first_with = [&](const char* category) -> const Block* {
+    for (const auto& block : document.blocks())
+      if (block->table(category)->rows() > 0) return block.get();
+    return nullptr;
+  };
   FileEntry entry;
+  const Block* chosen = first_with("_atom_site");
+  entry.to_predict = chosen == nullptr;
+  if (chosen == nullptr) chosen = first_with("_struct_asym");
+  if (chosen == nullptr)
+    fail<BadInput>(
+        "{}: no coordinates: the category _atom_site is missing or empty (an entry to predict "
+        "needs _struct_asym and sequences)",
+        document.file());
   entry.info = read_info(*chosen, id);
   read_entities(*chosen, entry);
-  AtomSiteReader(*chosen, document.file(), entry).read();
+  if (entry.to_predict)
+    read_chains(*chosen, entry);
+  else
+    AtomSiteReader(*chosen, document.file(), entry).read();
   read_connections(*chosen, entry);
   read_assembly(*chosen, entry);
   return entry;

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Reading an entry: the asymmetric unit's first model with one position per atom, and what the file
-// says about entities, bonds and the first assembly. Nothing is cleaned here yet.
+// says about entities, bonds and the first assembly. Nothing is cleaned here yet. A file that names
+// chains (_struct_asym) and has no coordinates is an entry to predict: every atom is unresolved.
 #pragma once
 
 #include <array>
@@ -57,6 +58,7 @@ struct FileEntry {
   std::vector<Connection> connections;  // symmetry 1_555 on both ends
   std::vector<AssemblyPart> assembly;   // empty: the asymmetric unit
   bool all_unoccupied = false;          // every atom has occupancy 0
+  bool to_predict = false;              // the file has no coordinates
   std::vector<std::string> inferred;    // what the file left out and was told from the rest
 };
 

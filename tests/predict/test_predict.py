@@ -38,6 +38,43 @@ def test_atoms_are_those_of_the_entry(tiny_run):
     assert [[a[k] for k in keys] for a in predicted] == [[a[k] for k in keys] for a in truth]
 
 
+def test_a_job_of_alphafold3_is_predicted(megafold, tiny_run, tmp_path):
+    """1ubq's sequence as a job: the atoms of the entry, from a cache without coordinates."""
+    sequence = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
+    job = {
+        "name": "Ubiquitin",
+        "modelSeeds": [1],
+        "sequences": [{"protein": {"id": "A", "sequence": sequence}}],
+        "dialect": "alphafold3",
+        "version": 4,
+    }
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    out = tmp_path / "ubiquitin.cif"
+    ccd = ROOT / "data/components.bcif.gz"
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    for command in (
+        ("import", tmp_path / "job.json", "--from", "alphafold3", "--out", data),
+        ("cache", "build", "--data", data, "--ccd", ccd, "--out", cache),
+        ("predict", "--checkpoint", tiny_run / "checkpoint.safetensors", "--cache", cache)
+        + ("--entry", "ubiquitin", "--samples", 1, "--steps", 2, "--out", out),
+    ):
+        done = megafold(*command)
+        assert done.returncode == 0, (command, done.stderr)
+    assert "no resolved atoms to compare with" in done.stdout
+    entry = gzip.decompress((ROOT / "data/entries/1ubq.cif.gz").read_bytes()).decode()
+    truth = [a for a in atom_site(entry) if a["label_comp_id"] != "HOH"]
+    predicted = atom_site(out.read_text())
+    keys = ("label_atom_id", "label_comp_id", "label_asym_id", "label_seq_id")
+    assert [[a[k] for k in keys] for a in predicted] == [[a[k] for k in keys] for a in truth]
+    # Nothing of it can be learned, and training says so.
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"data: {{cache: {cache}}}\nmodel: {{preset: tiny}}\ntraining: {{steps: 1}}\n"
+    )
+    done = megafold("train", config, "--run", tmp_path / "run")
+    assert done.returncode == 2 and "carries no label" in done.stderr
+
+
 def test_summary_has_the_numbers(tiny_run):
     summary = json.loads((tiny_run / "summary.json").read_text())
     assert summary["entry"] == "1ubq"
