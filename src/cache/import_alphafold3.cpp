@@ -350,9 +350,9 @@ class Job {
     field.allow({"id", "ccdCodes", "smiles", "description"});
     if (field.has("smiles"))
       fail<BadInput>(
-          "{}.smiles: no conformer is made from SMILES here; give the molecule as a component with "
-          "coordinates (userCCD) and name its code in ccdCodes",
-          field.place());
+          "{0}.smiles: make a component of it (megafold-conformers '{1}' --code CODE --out "
+          "NAME.components.cif), give that file as userCCDPath and name the code in ccdCodes",
+          field.place(), field.at("smiles").text());
     JobEntity entity;
     entity.chains = read_ids(field.at("id"));
     for (const Field& code : field.at("ccdCodes").items())

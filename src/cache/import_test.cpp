@@ -248,7 +248,7 @@ TEST_F(Import, AlphaFold3Refusals) {
   says(job("", R"([{"protein": {"id": "A", "sequence": "AC1"}}])"), "sequence");
   says(job("", R"([{"protein": {"id": "a", "sequence": "AC"}}])"), "capital letters");
   says(job("", R"([{"dna": {"id": ["A", "A"], "sequence": "AC"}}])"), "a name of its own");
-  says(job("", R"([{"ligand": {"id": "L", "smiles": "CC"}}])"), "SMILES");
+  says(job("", R"([{"ligand": {"id": "L", "smiles": "CC"}}])"), "megafold-conformers 'CC'");
   says(job(R"(, "bondedAtomPairs": [[["A", 1, "CA"], ["Z", 1, "C"]]])"),
        "bondedAtomPairs[0][1][0]: \"Z\" is not a chain of this job");
 }
