@@ -67,12 +67,13 @@ json numbers_of(const Prediction& prediction, const PredictOptions& options) {
   json samples = json::array();
   for (const PredictedStructure& sample : prediction.samples) {
     samples.push_back(
-        {{"lddt", finite(sample.lddt.score)},
-         {"rmsd", finite(sample.rmsd)},
+        {{"lddt", finite(sample.truth.lddt.score)},
+         {"lddt_as_deposited", finite(sample.truth.lddt_as_deposited)},
+         {"rmsd", finite(sample.truth.rmsd)},
          {"draw", sample.draw + 1},
          {"ranking_score", sample.confidence ? finite(sample.confidence->ranking_score) : json()},
          {"wrong_hands", sample.wrong_hands},
-         {"mirror_image", sample.is_mirror_image()}});
+         {"mirror_image", sample.truth.is_mirror_image()}});
   }
   // The first sample is the structure: best by hands, never picked by looking at the truth.
   const PredictedStructure& first = prediction.samples.front();
@@ -85,11 +86,12 @@ json numbers_of(const Prediction& prediction, const PredictOptions& options) {
   }
   return {{"entry", prediction.entry.id},
           {"confidence", confidence},
-          {"lddt", finite(first.lddt.score)},
-          {"lddt_pairs", first.lddt.num_pairs},
-          {"rmsd", finite(first.rmsd)},
-          {"mirror_rmsd", finite(first.mirror_rmsd)},
-          {"mirror_image", first.is_mirror_image()},
+          {"lddt", finite(first.truth.lddt.score)},
+          {"lddt_as_deposited", finite(first.truth.lddt_as_deposited)},
+          {"lddt_pairs", first.truth.lddt.num_pairs},
+          {"rmsd", finite(first.truth.rmsd)},
+          {"mirror_rmsd", finite(first.truth.mirror_rmsd)},
+          {"mirror_image", first.truth.is_mirror_image()},
           {"stereocentres", prediction.stereocentres},
           {"wrong_hands", first.wrong_hands},
           {"samples", samples},
@@ -118,12 +120,18 @@ void predict_command(PredictArguments arguments) {
     if (sample.confidence)
       fmt::print("; pTM {:.2f}, ranking score {:.2f}", sample.confidence->ptm,
                  sample.confidence->ranking_score);
-    if (std::isfinite(sample.lddt.score)) {
-      fmt::print("; lDDT {:.3f} over all atoms ({} distances), RMSD {:.2f} A\n", sample.lddt.score,
-                 sample.lddt.num_pairs, sample.rmsd);
-      if (sample.is_mirror_image()) {
+    const Comparison& truth = sample.truth;
+    if (std::isfinite(truth.lddt.score)) {
+      fmt::print("; lDDT {:.3f} over all atoms ({} distances), RMSD {:.2f} A\n", truth.lddt.score,
+                 truth.lddt.num_pairs, truth.rmsd);
+      if (truth.lddt.score > truth.lddt_as_deposited)
+        fmt::print(
+            "           copies or equivalent atoms are renamed: lDDT {:.3f} by the entry's "
+            "own names\n",
+            truth.lddt_as_deposited);
+      if (truth.is_mirror_image()) {
         fmt::print("           a mirror image: RMSD {:.2f} A after reflection (lDDT cannot tell)\n",
-                   sample.mirror_rmsd);
+                   truth.mirror_rmsd);
       }
     } else {
       fmt::print("; no resolved atoms to compare with\n");

@@ -11,7 +11,7 @@
 //
 // R0 = 15 A, as published. Two rules of the publication are left out: the penalty for bad
 // stereochemistry, and the choice between the names of equivalent atoms (CD1/CD2 of PHE ...): atoms
-// are compared by name as they stand, which can only lower the score.
+// are compared by name as they stand (predict/comparison.h chooses the names).
 #pragma once
 
 #include <array>

@@ -17,7 +17,6 @@
 #include "model/model.h"
 #include "predict/chirality.h"
 #include "predict/confidence_json.h"
-#include "predict/superpose.h"
 #include "predict/write_mmcif.h"
 
 namespace megafold {
@@ -49,19 +48,6 @@ BatchOptions whole_entry(const TrainingState& state) {
     options.msa.max_rows = config[max_rows].get<int64_t>();
   }
   return options;
-}
-
-// Not every atom of the truth need be known; of a prediction without truth there is no score.
-void compare(const Entry& entry, PredictedStructure& sample) {
-  sample.lddt.score = sample.rmsd = sample.mirror_rmsd = std::numeric_limits<double>::quiet_NaN();
-  const bool has_truth =
-      std::any_of(entry.resolved.begin(), entry.resolved.end(), [](uint8_t r) { return r != 0; });
-  if (!has_truth) return;
-  sample.lddt = lddt(entry.position, sample.position, entry.resolved, entry.residue);
-  sample.rmsd = superpose(entry.position, sample.position, entry.resolved).rmsd;
-  std::vector<float> mirrored = sample.position;
-  for (size_t i = 0; i < mirrored.size(); i += 3) mirrored[i] = -mirrored[i];
-  sample.mirror_rmsd = superpose(entry.position, mirrored, entry.resolved).rmsd;
 }
 
 }  // namespace
@@ -114,7 +100,7 @@ Prediction predict(const CacheReader& cache, const PredictOptions& options) {
           "predicts",
           options.entry, s + 1, options.checkpoint.string());
     }
-    compare(result.entry, sample);
+    sample.truth = compare(result.entry, batch, positions[s]);
     sample.draw = s;
     sample.wrong_hands = count_wrong_hands(centres, sample.position);
     const auto share = static_cast<double>(sample.wrong_hands) /
@@ -139,8 +125,8 @@ void write_prediction(const std::filesystem::path& path, const Prediction& predi
     PredictedModel model{.position = sample.position};
     if (sample.confidence) {
       model.atom_score = sample.confidence->plddt;
-    } else if (!sample.lddt.per_residue.empty()) {
-      model.residue_score = sample.lddt.per_residue;
+    } else if (!sample.truth.lddt.per_residue.empty()) {
+      model.residue_score = sample.truth.lddt.per_residue;
       model.residue_score.resize(entry.residues.size(), std::numeric_limits<double>::quiet_NaN());
     }
     models.push_back(std::move(model));

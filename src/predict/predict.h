@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "cache/reader.h"
+#include "predict/comparison.h"
 #include "predict/confidence.h"
 #include "predict/entry.h"
-#include "predict/lddt.h"
 
 namespace megafold {
 
@@ -32,16 +32,11 @@ struct PredictOptions {
 
 struct PredictedStructure {
   std::vector<float> position;  // [A, 3] in the order of the record's atoms, Angstrom
-  Lddt lddt;                    // score NaN and no residues where no atom is resolved
-  double rmsd = 0;              // Angstrom, resolved atoms, after superposition; NaN without truth
-  double mirror_rmsd = 0;       // the same of its mirror image
+  Comparison truth;             // how near it is to the entry's
   int64_t wrong_hands = 0;      // stereocentres whose hand is not the reference conformer's
   int64_t draw = 0;             // its place in the order of the draws, from 0
   std::optional<Confidence> confidence;  // none: the model has no confidence head
   double mark = 0;                       // what the samples are ranked by
-
-  /// The fold is right and its hand is wrong: distances, and so lDDT, cannot tell.
-  [[nodiscard]] bool is_mirror_image() const { return mirror_rmsd < 0.5 * rmsd; }
 };
 
 struct Prediction {
