@@ -124,7 +124,7 @@ void predict_command(PredictArguments arguments) {
     if (std::isfinite(truth.lddt.score)) {
       fmt::print("; lDDT {:.3f} over all atoms ({} distances), RMSD {:.2f} A\n", truth.lddt.score,
                  truth.lddt.num_pairs, truth.rmsd);
-      if (truth.lddt.score > truth.lddt_as_deposited)
+      if (truth.lddt.score >= truth.lddt_as_deposited + 5e-4)
         fmt::print(
             "           copies or equivalent atoms are renamed: lDDT {:.3f} by the entry's "
             "own names\n",
