@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The GPU kernels' sources and flags: the same for the program (CMakeLists.txt) and the Python package (python/).
 set(MEGAFOLD_CUDA_ARCHITECTURES "80;90" CACHE STRING "GPUs that the portable kernels hold machine code for, lowest first: \
-a newer GPU compiles the lowest one's PTX when it starts. 90 alone builds in half the time of the default, for Hopper \
-and newer. The kernels of sm90a/ are always built: only Hopper runs them")
+a newer GPU compiles the lowest one's PTX when it starts. 90 alone makes libraries a third smaller, for Hopper and \
+newer. The kernels of sm90a/ are always built: only Hopper runs them")
 if(NOT MEGAFOLD_CUDA_ARCHITECTURES MATCHES "^[0-9]+(;[0-9]+)*$")
   message(FATAL_ERROR "MEGAFOLD_CUDA_ARCHITECTURES is '${MEGAFOLD_CUDA_ARCHITECTURES}': give numbers, e.g. '80;90' or 90")
 endif()

@@ -16,7 +16,7 @@ import sys
 
 import megafold
 import torch
-from bench_evo_attention import autograd, peak_of, saved_of, time_in_turns, version
+from bench_evo_attention import as_graph, autograd, peak_of, saved_of, time_in_turns, version
 
 KERNELS = ["kernels/evo_attention", "kernels/common"]
 WINDOW_PATHS = KERNELS
@@ -185,7 +185,16 @@ def bench(case, options, rows):
             print(f"{case.op} {case.shape}: {name} does not run: {str(error)[:160]}")
     errors = errors_of(case)
     for which, functions in (("fwd", forward), ("fwd+bwd", both)):
-        for name, times in time_in_turns(functions, options.rounds).items():
+        timed = [(name, False, t) for name, t in time_in_turns(functions, options.rounds).items()]
+        # The same from a CUDA graph: what the kernels take, and what is left of an eager call is
+        # the host's.
+        try:
+            graphed = {"megafold": as_graph(functions["megafold"])}
+            times = time_in_turns(graphed, options.rounds)["megafold"]
+            timed.append(("megafold", True, times))
+        except RuntimeError as error:
+            print(f"{case.op} {case.shape} {which}: no CUDA graph: {str(error)[:160]}")
+        for name, graph, times in timed:
             row = {
                 "op": case.op,
                 "shape": case.shape,
@@ -194,9 +203,9 @@ def bench(case, options, rows):
                 "us": round(times[len(times) // 2], 1),
                 "us_p10": round(times[len(times) // 10], 1),
                 "us_p90": round(times[9 * len(times) // 10], 1),
-                "peak_mib": round(peak_of(functions[name]), 1),
+                "peak_mib": None if graph else round(peak_of(functions[name]), 1),
                 "saved_mib": round(saved_of(functions[name]), 1) if which != "fwd" else None,
-                "graph": False,
+                "graph": graph,
                 "commit": options.commit,
                 "date": datetime.date.today().isoformat(),
                 "sm_mhz": torch.cuda.clock_rate() if version("nvidia-ml-py") else None,
@@ -209,7 +218,7 @@ def bench(case, options, rows):
             print(
                 f"{case.op:20s} {case.shape:24s} {which:8s} {name:34s} {row['us']:9.1f} us "
                 f"[{row['us_p10']:.1f} {row['us_p90']:.1f}] peak {row['peak_mib']} saved "
-                f"{row['saved_mib']}",
+                f"{row['saved_mib']}" + (" graph" if graph else ""),
                 flush=True,
             )
 

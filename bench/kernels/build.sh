@@ -4,7 +4,7 @@
 # Builds the kernels and entry.cpp into one shared library:
 #   build.sh FOLDER [portable]  ->  FOLDER/libmegafold_kernels.so
 # With `portable` it holds the portable kernels too, for sm_90 (36 files of ten seconds each).
-# Needs nvcc alone; objects that are newer than every source are kept.
+# NVCC_FLAGS are added, for a variant of a kernel. Needs nvcc alone; objects that are newer than every source are kept.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 out=$(realpath -m "${1:?usage: build.sh FOLDER [portable]}")
@@ -12,7 +12,7 @@ nvcc=${NVCC:-/usr/local/cuda/bin/nvcc}
 mkdir -p "$out"
 cd "$root"
 sources=(kernels/*/sm90a/*.cu bench/kernels/entry.cpp)
-flags=(-std=c++20 -O3 -I. -lineinfo --expt-relaxed-constexpr -Xcompiler=-fPIC,-Wall -Xptxas=-warn-spills)
+flags=(-std=c++20 -O3 -I. -lineinfo --expt-relaxed-constexpr -Xcompiler=-fPIC,-Wall -Xptxas=-warn-spills ${NVCC_FLAGS:-})
 if [ "${2:-}" = portable ]; then
   flags+=(-DMEGAFOLD_CUDA=1 -DMEGAFOLD_BENCH_PORTABLE=1 -DFMT_HEADER_ONLY=1 -Isrc)
   sources+=(kernels/evo_attention/portable/*.cu kernels/evo_attention/portable/portable.cpp
