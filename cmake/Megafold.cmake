@@ -27,6 +27,13 @@ target_precompile_headers(megafold_aten PRIVATE <ATen/ATen.h> <fmt/format.h> <fm
 set_source_files_properties(src/cache/shard.cpp src/loss/smooth_lddt.cpp src/checkpoint/protenix_rules.cpp
   src/cli/parity_openfold3.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 
+# gemmi's documents hold vectors of a type that is not complete yet, which clang refuses in C++20 (Debian 12's
+# libstdc++ has constexpr vectors).
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  set_source_files_properties(src/structure/cif_text.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON
+    COMPILE_OPTIONS -std=c++17)
+endif()
+
 function(_megafold_target target parts third torch)
   target_link_libraries(${target} PUBLIC megafold_flags)
   foreach(part IN LISTS parts)

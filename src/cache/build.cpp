@@ -161,11 +161,11 @@ class CacheBuilder {
     return text;
   }
 
-  void fail_entry(Entry& entry, const std::string& reason) const {
+  /// `of_file`: the reason lies in the entry's file, and not in an alignment's, which names itself.
+  void fail_entry(Entry& entry, const std::string& reason, bool of_file) const {
     const std::string file = shorten(entry.file->path.string());
     std::string text = shorten(reason);
-    if (text.find(file) == std::string::npos && text.find(": ") == std::string::npos)
-      text = file + ": " + text;
+    if (of_file && text.find(file) == std::string::npos) text = file + ": " + text;
     entry.report.verdict = entry.index.verdict = Verdict::failed;
     entry.report.reason = entry.index.reason = text;
     entry.settled = true;
@@ -199,7 +199,7 @@ class CacheBuilder {
         entry.index.key = structure_key(entry, read_file(entry.file->path));
         (void)catalogue_.find_sound(entry.index.key);
       } catch (const BadInput& error) {
-        fail_entry(entry, error.what());
+        fail_entry(entry, error.what(), /*of_file=*/true);
       }
     });
     for (Entry& entry : entries_) {
@@ -299,7 +299,7 @@ class CacheBuilder {
       try {
         record = make_structure(entry);
       } catch (const BadInput& error) {
-        fail_entry(entry, error.what());
+        fail_entry(entry, error.what(), /*of_file=*/true);
       }
       entry.report.seconds = seconds_since(start);
       show(entry);
@@ -373,7 +373,7 @@ class CacheBuilder {
             if (chain.label == label)
               wanted[i].emplace(label, AlignmentJob{alignment_key(*files, chain), files, chain});
       } catch (const BadInput& error) {
-        fail_entry(entry, error.what());
+        fail_entry(entry, error.what(), /*of_file=*/false);
         entry.index.key.clear();  // the alignments are no part of the key: to be tried again
       }
     });
@@ -521,14 +521,14 @@ class CacheBuilder {
   void finish(Entry& entry, CacheIndex& index, BuildReport& report) {
     for (const auto& [label, job] : entry.template_jobs) {
       if (entry.report.verdict == Verdict::kept && !template_jobs_[job].failure.empty()) {
-        fail_entry(entry, template_jobs_[job].failure);
+        fail_entry(entry, template_jobs_[job].failure, /*of_file=*/false);
         entry.index.key.clear();
       }
       entry.index.templates[label] = template_jobs_[job].key;
     }
     for (const auto& [label, job] : entry.jobs) {
       if (entry.report.verdict == Verdict::kept && !jobs_[job].failure.empty()) {
-        fail_entry(entry, jobs_[job].failure);
+        fail_entry(entry, jobs_[job].failure, /*of_file=*/false);
         entry.index.key.clear();
       }
       entry.index.alignments[label] = jobs_[job].key;
