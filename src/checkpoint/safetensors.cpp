@@ -156,9 +156,9 @@ at::Tensor Safetensors::operator[](std::string_view name) const {
   return copy;
 }
 
-void write_safetensors(const std::filesystem::path& path,
-                       const std::vector<std::pair<std::string, at::Tensor>>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
+std::string safetensors_header(const std::string& name_of_file,
+                               const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                               const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
@@ -166,10 +166,10 @@ void write_safetensors(const std::filesystem::path& path,
     const auto* const known = std::ranges::find(
         kTypes, tensor.scalar_type(), &std::pair<std::string_view, at::ScalarType>::second);
     if (known == kTypes.end())
-      fail<BadInput>("{}: tensor '{}' has type {}, which safetensors lacks", path.string(), name,
+      fail<BadInput>("{}: tensor '{}' has type {}, which safetensors lacks", name_of_file, name,
                      at::toString(tensor.scalar_type()));
     if (name == "__metadata__" || header.contains(name))
-      fail<BadInput>("{}: two tensors are named '{}'", path.string(), name);
+      fail<BadInput>("{}: two tensors are named '{}'", name_of_file, name);
     const uint64_t bytes = tensor.nbytes();
     header[name] = {{"dtype", known->first},
                     {"shape", tensor.sizes().vec()},
@@ -178,10 +178,16 @@ void write_safetensors(const std::filesystem::path& path,
   }
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');  // so that f64 tensors are aligned in the mapping
+  const uint64_t length = text.size();
+  return std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + text;
+}
+
+void write_safetensors(const std::filesystem::path& path,
+                       const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  const std::string header = safetensors_header(path.string(), tensors, metadata);
   publish(path, [&](const WritePiece& write) {
-    const uint64_t length = text.size();
-    write(std::as_bytes(std::span(&length, 1)));
-    write(std::as_bytes(std::span(text)));
+    write(std::as_bytes(std::span(header)));
     for (const auto& [name, tensor] : tensors) {
       const at::Tensor plain = tensor.detach().cpu().contiguous();
       write({static_cast<const std::byte*>(plain.data_ptr()), plain.nbytes()});

@@ -48,6 +48,12 @@ class Safetensors {
   std::map<std::string, std::string> metadata_;
 };
 
+/// What stands before the tensors' bytes: the length and the JSON. `name_of_file` is for messages.
+/// Throws as write_safetensors().
+std::string safetensors_header(const std::string& name_of_file,
+                               const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                               const std::map<std::string, std::string>& metadata = {});
+
 /// Publishes the tensors in the given order (base/publish.h). Tensors of any device and stride.
 /// Throws BadInput for two equal names or a dtype that the format lacks.
 void write_safetensors(const std::filesystem::path& path,

@@ -1,17 +1,22 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// megafold data profile
+// megafold data profile | stream
 #include <fmt/format.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
+#include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,7 +26,10 @@
 #include "cache/file.h"
 #include "cache/reader.h"
 #include "cache/stats.h"
+#include "checkpoint/safetensors.h"
 #include "cli/commands.h"
+#include "train/config.h"
+#include "train/samples.h"
 
 namespace megafold::cli {
 namespace {
@@ -180,10 +188,62 @@ void profile(const ProfileOptions& options) {
   if (!options.out.empty()) publish(options.out, report.dump(1) + "\n");
 }
 
+struct StreamOptions {
+  fs::path config;
+  std::vector<std::string> set;
+  uint64_t first = 0, count = 0;
+};
+
+void write_all(std::span<const std::byte> bytes) {
+  if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size())
+    fail<Device>("standard output: cannot write: {}", std::strerror(errno));
+}
+
+/// Each batch as its length (u64, little end first) and a safetensors file of that length.
+void stream(const StreamOptions& options) {
+  if (::isatty(STDOUT_FILENO) != 0)
+    fail<BadInput>("data stream writes batches as bytes, which no terminal shows; give it a pipe");
+  TrainConfig config = read_config(options.config, options.set);
+  config.run.clear();  // no run: its quarantine is read where data.quarantine names it
+  const auto cache = CacheReader::open(config.data.cache);
+  const FilterReport admitted = admit_entries(config, *cache);
+  Loader loader(cache, make_sampler(config, *cache, admitted.kept), config.batch,
+                loader_options(config, options.first), static_cast<uint64_t>(config.seed));
+  size_t told = 0;
+  for (uint64_t i = 0; options.count == 0 || i < options.count; ++i) {
+    Batch batch = loader.next();
+    for (; told < loader.skipped().size(); ++told) {
+      const SkippedVisit& skip = loader.skipped()[told];
+      fmt::print(stderr, "visit {} ({}) was left out: {}\n", skip.visit, skip.entry, skip.reason);
+    }
+    std::vector<std::pair<std::string, at::Tensor>> tensors;
+    const auto add = [&](const char* name, const at::Tensor& tensor) {
+      tensors.emplace_back(name, tensor.contiguous());
+    };
+    batch.for_each(add);
+    batch.for_each_template(add);
+    const std::string header =
+        safetensors_header("standard output", tensors,
+                           {{"id", batch.id},
+                            {"visit", std::to_string(batch.visit)},
+                            {"resolution", fmt::format("{}", batch.resolution)},
+                            {"checksum", fmt::format("{:016x}", batch_checksum(batch))}});
+    uint64_t length = header.size();
+    for (const auto& [name, tensor] : tensors) length += tensor.nbytes();
+    write_all(std::as_bytes(std::span(&length, 1)));
+    write_all(std::as_bytes(std::span(header)));
+    for (const auto& [name, tensor] : tensors)
+      write_all({static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()});
+    if (std::fflush(stdout) != 0)
+      fail<Device>("standard output: cannot write: {}", std::strerror(errno));
+  }
+}
+
 }  // namespace
 
 void add_data_command(CLI::App& app) {
-  CLI::App* data = app.add_subcommand("data", "Measure how samples are made from a cache");
+  CLI::App* data = app.add_subcommand(
+      "data", "Samples from a cache: where their time goes, and a pipe for other programs");
   data->require_subcommand(1);
   data->footer("Example:\n  megafold data profile runs/demo/cache");
   const auto options = std::make_shared<ProfileOptions>();
@@ -205,6 +265,24 @@ void add_data_command(CLI::App& app) {
       "  megafold data profile cache\n"
       "  megafold data profile cache --entry 1ubq --all-rows --visits 50 --out profile.json");
   command->callback([options] { profile(*options); });
+
+  const auto streamed = std::make_shared<StreamOptions>();
+  command = data->add_subcommand(
+      "stream", "Write a config's batches to a pipe: what megafold.data.Dataset reads");
+  command->add_option("config", streamed->config, "YAML file, as train takes it")->required();
+  command->add_option("--set", streamed->set, "Give a key another value; may be repeated")
+      ->take_all()
+      ->allow_extra_args(false);
+  command->add_option("--first", streamed->first, "Visit to begin with");
+  command->add_option("--count", streamed->count, "Batches; 0: until the reader closes the pipe");
+  command->footer(
+      "Each batch is its length (u64, little end first) and a safetensors file of that length; "
+      "the\n"
+      "metadata has entry, visit, resolution and the checksum that metrics.jsonl has of it.\n"
+      "\n"
+      "Example:\n"
+      "  megafold data stream configs/demo_crops.yaml --set data.cache=cache --count 8 > batches");
+  command->callback([streamed] { stream(*streamed); });
 }
 
 }  // namespace megafold::cli

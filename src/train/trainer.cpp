@@ -24,6 +24,7 @@
 #include "model/model.h"
 #include "train/metrics.h"
 #include "train/progress.h"
+#include "train/samples.h"
 #include "train/tfevents.h"
 
 namespace megafold {
@@ -60,40 +61,6 @@ at::Device device_of(const TrainConfig& config) {
         "what this machine has");
   return {at::kCUDA, 0};
 #endif
-}
-
-/// The entries that this run may see. Checked before the first step.
-FilterReport admit_entries(const TrainConfig& config, const CacheReader& cache) {
-  std::vector<std::string> entries = config.data.entries;
-  if (entries.empty()) entries = cache.entries();
-  for (const std::string& entry : entries)  // a wrong name: the cache names the nearest
-    if (!std::ranges::binary_search(cache.entries(), entry)) (void)cache.structure(entry);
-  FilterReport report = filter_entries(cache, entries, config.data.filter);
-  if (report.kept.empty() && !report.left_out.empty())
-    fail<BadInput>("{}: the filters leave out every one of {} entries; {}: {}", config.data.cache,
-                   entries.size(), report.left_out.begin()->first, report.left_out.begin()->second);
-  return report;
-}
-
-Sampler make_sampler(const TrainConfig& config, const CacheReader& cache,
-                     const std::vector<std::string>& entries) {
-  const auto seed = static_cast<uint64_t>(config.seed);
-  return Sampler(config.data.sampling == "weighted" ? weighted_elements(cache, entries)
-                                                    : uniform_elements(entries),
-                 seed);
-}
-
-constexpr std::string_view kQuarantineFile = "quarantine.jsonl";
-
-LoaderOptions loader_options(const TrainConfig& config, uint64_t first_visit) {
-  return {.threads = static_cast<int>(config.data.threads),
-          .queue = config.data.queue,
-          .pin_memory = config.device == "cuda",
-          .skip_broken = config.data.on_error == "skip",
-          .first_visit = first_visit,
-          .deadline = config.data.deadline,
-          .quarantine = config.data.quarantine.empty() ? fs::path(config.run) / kQuarantineFile
-                                                       : fs::path(config.data.quarantine)};
 }
 
 /// The run's folder, made or found as the options want it. Returns whether a checkpoint is there
@@ -274,6 +241,8 @@ class Trainer {
   /// One sample: forward, losses, backward; adds its share to the report.
   void run_sample(Stopwatch& watch, StepReport& report) {
     Batch batch = loader_.next();
+    report.batches +=
+        fmt::format("{}{:016x}", report.batches.empty() ? "" : ",", batch_checksum(batch));
     if (device_.is_cuda()) batch = batch.to(device_);
     report.data_seconds += watch.lap();
     const auto [losses, cycles] = forward(batch);
@@ -369,6 +338,7 @@ class Trainer {
                    {"optimizer", r.optimizer_seconds}}},
                  {"wait_share", r.data_seconds / r.seconds()},
                  {"tokens", r.tokens},
+                 {"batch", r.batches},
                  {"cycles", r.cycles},
                  {"memory_mb", memory}};
     const auto f = [](double value) { return static_cast<float>(value); };
