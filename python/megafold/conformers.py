@@ -34,6 +34,7 @@ examples:
   megafold-conformers 'CC(=O)Oc1ccccc1C(=O)O' --code ASPRN --out mine.components.cif
   megafold-conformers inhibitor.sdf --code INH --seed 3 --out data/inhibitor.components.cif
   megafold-conformers components.cif --code ATP --code GTP --out nucleotides.components.cif
+  megafold-conformers components.cif.gz --pool 8 --out all.components.cif
 """
 
 
@@ -67,6 +68,7 @@ class Component:
     def __init__(self, code, name, kind="NON-POLYMER", letter="?", parent="?"):
         self.code, self.name, self.kind, self.letter, self.parent = code, name, kind, letter, parent
         self.atoms, self.bonds = [], []
+        self.pool = []  # further conformers: [heavy atoms, 3] each
         self.source = "RDKit"  # of the coordinates: RDKit, ideal, model, file
 
     def write(self, block):
@@ -93,9 +95,22 @@ class Component:
             for first, second, order, aromatic in self.bonds:
                 ends = [gemmi.cif.quote(first), gemmi.cif.quote(second)]
                 bonds.add_row([gemmi.cif.quote(self.code), *ends, order, aromatic])
+        if self.pool:
+            tags = ["comp_id", "number", "atom_id", "x", "y", "z"]
+            further = block.init_loop("_megafold_conformer.", tags)
+            for number, places in enumerate(self.pool, 1):
+                for atom, place in zip(self.atoms, places):
+                    names = [gemmi.cif.quote(self.code), str(number), gemmi.cif.quote(atom[0])]
+                    further.add_row(names + [f"{x:.3f}" for x in place])
 
 
-def from_molecule(mol, code, name, seed):
+def embed_pool(mol, code, seed, count):
+    """Up to `count` conformers beside the first, each from a seed of its own."""
+    found = (embed(mol, seed_of(seed, f"{code} {number}")) for number in range(1, count + 1))
+    return [places for places in found if places is not None]
+
+
+def from_molecule(mol, code, name, seed, pool):
     """Of a molecule with its own coordinates (an SDF with 3D) or without (SMILES)."""
     mol = Chem.RemoveHs(mol)
     component = Component(code, name)
@@ -108,6 +123,7 @@ def from_molecule(mol, code, name, seed):
             raise BadInput(
                 f"{code} ({name}): RDKit finds no conformer; give an SDF with coordinates"
             )
+    component.pool = embed_pool(mol, code, seed, pool)
     count, names = {}, []
     for atom, place in zip(mol.GetAtoms(), places):
         symbol = atom.GetSymbol().upper()
@@ -126,7 +142,7 @@ def from_molecule(mol, code, name, seed):
     return component
 
 
-def from_block(block, code, seed):
+def from_block(block, code, seed, pool):
     """Of a component of a dictionary: everything stays but the ideal coordinates."""
 
     def column(category, tag):
@@ -180,6 +196,10 @@ def from_block(block, code, seed):
             Chem.AssignStereochemistryFrom3D(mol)
             mol.RemoveAllConformers()
         places = embed(mol, seed_of(seed, code))
+        if places is not None:
+            further = embed_pool(mol, code, seed, pool)
+            heavy = [i for i, symbol in enumerate(symbols) if symbol.upper() not in ("H", "D")]
+            component.pool = [[found[i] for i in heavy] for found in further]
     except (ValueError, RuntimeError):  # RDKit refuses the valences (metals, clusters)
         pass
     if places is None:
@@ -223,7 +243,7 @@ def make(arguments):
         blocks = read_dictionary(path, arguments.code)
         began = last = time.monotonic()
         for done, (code, block) in enumerate(blocks.items()):
-            yield from_block(block, code, arguments.seed)
+            yield from_block(block, code, arguments.seed, arguments.pool)
             now = time.monotonic()
             if now - last > 2:
                 last = now
@@ -242,7 +262,7 @@ def make(arguments):
             if mol is None:
                 raise BadInput(f"{source}: RDKit cannot read molecule {number}")
             name = mol.GetProp("_Name") if mol.HasProp("_Name") else ""
-            yield from_molecule(mol, code, name or code, arguments.seed)
+            yield from_molecule(mol, code, name or code, arguments.seed, arguments.pool)
         return
     if path.is_file():
         raise BadInput(
@@ -253,7 +273,7 @@ def make(arguments):
         raise BadInput(f"'{source}' is no file, and RDKit does not read it as SMILES")
     if len(arguments.code) != 1:
         raise BadInput("SMILES needs one --code, the name that the component shall have")
-    yield from_molecule(mol, arguments.code[0], source, arguments.seed)
+    yield from_molecule(mol, arguments.code[0], source, arguments.seed, arguments.pool)
 
 
 def main(argv=None):
@@ -272,6 +292,13 @@ def main(argv=None):
         default=[],
         help="component's code, 1 to 8 characters; again for more",
     )
+    parser.add_argument(
+        "--pool",
+        type=int,
+        default=0,
+        metavar="K",
+        help="K further conformers of each; every sample that shows the component draws one",
+    )
     parser.add_argument("--seed", type=int, default=0, help="another conformer (default 0)")
     parser.add_argument(
         "--out", required=True, type=Path, help="file to write, NAME.components.cif"
@@ -279,6 +306,8 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     RDLogger.DisableLog("rdApp.*")
     try:
+        if not 0 <= arguments.pool <= 1000:
+            raise BadInput(f"--pool {arguments.pool}: 0 to 1000")
         for code in arguments.code:
             if not 1 <= len(code) <= 8 or not code.isascii() or not code.isalnum():
                 raise BadInput(f"--code {code}: 1 to 8 letters and digits")

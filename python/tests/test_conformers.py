@@ -97,6 +97,24 @@ def test_an_sdf_keeps_its_coordinates(tmp_path):
         assert distance(got, exact) < 2e-3
 
 
+def test_a_pool_of_conformers(tmp_path):
+    assert run("CCCCO", "--code", "BUT", "--pool", 3, "--out", tmp_path / "a.cif") == 0
+    # From the dictionary that it wrote: the same seeds, so the same numbers.
+    assert run(tmp_path / "a.cif", "--pool", 3, "--out", tmp_path / "b.cif") == 0
+    for name in ("a.cif", "b.cif"):
+        block = gemmi.cif.read(str(tmp_path / name)).find_block("BUT")
+        rows = block.find("_megafold_conformer.", ["number", "atom_id", "x", "y", "z"])
+        numbers = [int(row[0]) for row in rows]
+        assert numbers == [1] * 5 + [2] * 5 + [3] * 5
+        assert [row[1] for row in rows][:5] == ["C1", "C2", "C3", "C4", "O1"]
+        ends = [rows[i] for i in (0, 4, 5, 9)]
+        first, second = (
+            distance(*([float(x) for x in list(row)[2:]] for row in pair))
+            for pair in (ends[:2], ends[2:])
+        )
+        assert first != second and 2.5 < min(first, second) < max(first, second) < 5.5
+
+
 def test_a_dictionary_falls_back_to_its_ideal_coordinates(tmp_path, capsys):
     (tmp_path / "in.cif").write_text(HEME_LIKE)
     assert run(tmp_path / "in.cif", "--out", tmp_path / "out.cif") == 0

@@ -221,6 +221,72 @@ TEST(Gather, ConformersMoveRigidly) {
   }
 }
 
+/// The first residue, of four atoms, has two conformers more: straight lines with steps of 2 and 3.
+std::shared_ptr<synthetic::MemoryRecord> with_conformers() {
+  auto record = synthetic::structure("x", {{.length = 5}});
+  std::vector<float> lines;
+  for (const float step : {2.0F, 3.0F})
+    for (int k = 0; k < 4; ++k) lines.insert(lines.end(), {step * static_cast<float>(k), 0, 0});
+  const auto atoms = static_cast<size_t>(record->array("atom_element").size());
+  std::vector<int32_t> place(atoms, 0);
+  for (size_t k = 0; k < 4; ++k) place[k] = static_cast<int32_t>(3 - k);  // another order
+  record->set("atom_conformer_place", ArrayType::i32, {static_cast<int64_t>(atoms)}, place);
+  record->set("residue_conformer", ArrayType::i32, {5}, std::vector<int32_t>{0, -1, -1, -1, -1});
+  record->set("conformer_atoms", ArrayType::i32, {1}, std::vector<int32_t>{4});
+  record->set("conformer_start", ArrayType::i32, {1}, std::vector<int32_t>{0});
+  record->set("conformer_count", ArrayType::i32, {1}, std::vector<int32_t>{2});
+  record->set("conformer_position", ArrayType::f32, {8, 3}, lines);
+  return record;
+}
+
+TEST(Gather, OneOfAComponentsConformersIsDrawn) {
+  const StructureView structure(with_conformers()),
+      plain(synthetic::structure("x", {{.length = 5}}));
+  std::map<int, int> seen;
+  const int draws = 600;
+  for (uint64_t visit = 0; visit < draws; ++visit) {
+    auto random = stream(visit, Purpose::reference);
+    const Batch batch = gather(structure, {0, 1}, random);
+    const at::Tensor x = batch.ref_pos;
+    const auto apart = [&](int64_t i, int64_t j) { return (x[i] - x[j]).norm().item<float>(); };
+    const float step = apart(0, 1);
+    int which = 0;
+    for (const int line : {2, 3})
+      if (std::abs(step - static_cast<float>(line)) < 1e-4F) which = line;
+    ++seen[which];
+    if (which > 0) {
+      EXPECT_NEAR(apart(0, 3), 3 * which, 1e-4);
+    }
+  }
+  const double sd = std::sqrt(draws * 2.0 / 9);
+  for (const int which : {0, 2, 3}) EXPECT_NEAR(seen[which], draws / 3.0, 5 * sd) << which;
+  // Without further conformers nothing is drawn for them: the motion is as it was.
+  auto random = stream(0, Purpose::reference), same = stream(0, Purpose::reference);
+  (void)gather(plain, {1}, random);
+  (void)gather(structure, {1}, same);
+  EXPECT_EQ(random.next_u64(), same.next_u64());
+}
+
+TEST(StructureView, ConformersThatDoNotFitAreRefused) {
+  const auto broken = [](const char* array, std::vector<int32_t> values) {
+    auto record = with_conformers();
+    record->set(array, ArrayType::i32, {std::ssize(values)}, values);
+    try {
+      const StructureView unused(record);
+    } catch (const Corrupt& error) {
+      return std::string(error.what());
+    }
+    return std::string("(accepted)");
+  };
+  EXPECT_NE(broken("conformer_count", {3}).find("first conformer"), std::string::npos);
+  EXPECT_NE(broken("conformer_count", {1}).find("number of conformers"), std::string::npos);
+  EXPECT_NE(broken("residue_conformer", {1, -1, -1, -1, -1}).find("conformers of residue"),
+            std::string::npos);
+  const auto atoms = static_cast<size_t>(with_conformers()->array("atom_element").size());
+  EXPECT_NE(broken("atom_conformer_place", std::vector<int32_t>(atoms, 4)).find("place in the"),
+            std::string::npos);
+}
+
 TEST(Msa, RowsStandSideBySideAndCopiesShareThem) {
   const auto structure = view("dimer");
   std::vector<int32_t> tokens = {0, 7, 40, 47, 80};  // columns 0 and 7 of both copies, the ligand

@@ -45,6 +45,24 @@ void move_conformer(float* position, const float* mask, int64_t first, int64_t l
   }
 }
 
+/// Puts one of the conformers of the residue that has the atoms [first, last): the one that stands
+/// there, or one of the further ones (SI 2.8). Without further ones nothing is drawn.
+void draw_conformer(const StructureView& s, const std::vector<size_t>& source, int64_t first,
+                    int64_t last, Random& random, float* position, const float* mask) {
+  const auto residue = static_cast<size_t>(s.ref_space_uid[source[static_cast<size_t>(first)]]);
+  if (s.residue_conformer[residue] < 0) return;
+  const auto row = static_cast<size_t>(s.residue_conformer[residue]);
+  const uint64_t which = random.below(static_cast<uint64_t>(s.conformer_count[row]) + 1);
+  if (which == 0) return;
+  const auto n = static_cast<uint64_t>(s.conformer_atoms[row]);
+  const uint64_t start = static_cast<uint64_t>(s.conformer_start[row]) + (which - 1) * n;
+  for (int64_t a = first; a < last; ++a) {
+    if (mask[a] == 0) continue;
+    const auto place = static_cast<uint64_t>(s.conformer_place[source[static_cast<size_t>(a)]]);
+    std::memcpy(position + 3 * a, &s.conformer_position[3 * (start + place)], 3 * sizeof(float));
+  }
+}
+
 void gather_tokens(const StructureView& s, const std::vector<int32_t>& tokens, Batch& batch) {
   const auto N = std::ssize(tokens);
   auto* const residue_index = make<int64_t>(batch.residue_index, {N}, at::kLong);
@@ -108,6 +126,8 @@ void gather_atoms(const StructureView& s, const std::vector<int32_t>& tokens, Ra
   auto* const resolved = make<float>(batch.atom_resolved_mask, {A}, at::kFloat);
   batch.atom_mask = at::ones({A}, at::kFloat);
 
+  std::vector<size_t> source;  // of each atom, in the structure
+  source.reserve(static_cast<size_t>(A));
   int64_t a = 0;
   for (int64_t i = 0; i < N; ++i) {
     const auto t = static_cast<size_t>(tokens[static_cast<size_t>(i)]);
@@ -117,6 +137,7 @@ void gather_atoms(const StructureView& s, const std::vector<int32_t>& tokens, Ra
     for (int32_t k = 0; k < s.atom_count[t]; ++k, ++a) {
       const auto from = static_cast<size_t>(s.atom_start[t] + k);
       atom_to_token[a] = i;
+      source.push_back(from);
       ref_mask[a] = s.ref_mask[from] != 0 ? 1 : 0;
       ref_element[a] = s.element[from];
       ref_charge[a] = s.charge[from];
@@ -135,6 +156,7 @@ void gather_atoms(const StructureView& s, const std::vector<int32_t>& tokens, Ra
   for (int64_t first = 0; first < A;) {  // atoms of one conformer stand together
     int64_t last = first + 1;
     while (last < A && ref_space_uid[last] == ref_space_uid[first]) ++last;
+    draw_conformer(s, source, first, last, reference, ref_pos, ref_mask);
     move_conformer(ref_pos, ref_mask, first, last, reference);
     first = last;
   }

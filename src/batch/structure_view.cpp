@@ -123,6 +123,12 @@ StructureView::StructureView(std::shared_ptr<const Record> record) : record_(std
   permutation_start = read.get<int32_t>("permutation_start");
   permutation_count = read.get<int32_t>("permutation_count");
   permutation = read.get<int32_t>("permutation");
+  conformer_place = read.get<int32_t>("atom_conformer_place");
+  residue_conformer = read.get<int32_t>("residue_conformer");
+  conformer_atoms = read.get<int32_t>("conformer_atoms");
+  conformer_start = read.get<int32_t>("conformer_start");
+  conformer_count = read.get<int32_t>("conformer_count");
+  conformer_position = read.get<float>("conformer_position");
   try {
     const auto meta = nlohmann::json::parse(record_->meta());
     id = meta.at("id").get<std::string>();
@@ -144,6 +150,35 @@ StructureView::StructureView(std::shared_ptr<const Record> record) : record_(std
   }
   check_indices();
   check_symmetry();
+  check_conformers();
+}
+
+void StructureView::check_conformers() const {
+  const int64_t G = std::ssize(conformer_atoms), F = std::ssize(conformer_position) / 3;
+  int64_t next = 0;
+  for (size_t g = 0; g < static_cast<size_t>(G); ++g) {
+    const auto row = static_cast<int64_t>(g);
+    const int64_t n = conformer_atoms[g], positions = n * conformer_count[g];
+    check(n >= 1 && conformer_count[g] >= 1, key(), "atoms of a conformer", row, n, 1);
+    check(conformer_start[g] == next && positions <= F - next, key(), "first conformer", row,
+          conformer_start[g], next);
+    next += positions;
+  }
+  check(next == F, key(), "number of conformers' positions", G, next, F);
+  check(std::ssize(residue_conformer) == std::ssize(residue_permutation), key(),
+        "number of residues with a row of conformers", 0, std::ssize(residue_conformer),
+        std::ssize(residue_permutation));
+  for (size_t r = 0; r < residue_conformer.size(); ++r) {
+    const int32_t g = residue_conformer[r];
+    check(g >= -1 && g < G, key(), "conformers of residue", static_cast<int64_t>(r), g, G);
+  }
+  for (size_t a = 0; a < ref_space_uid.size(); ++a) {
+    const int32_t g = residue_conformer[static_cast<size_t>(ref_space_uid[a])];
+    if (g < 0) continue;
+    const int32_t n = conformer_atoms[static_cast<size_t>(g)];
+    check(conformer_place[a] >= 0 && conformer_place[a] < n, key(), "place in the conformer",
+          static_cast<int64_t>(a), conformer_place[a], n);
+  }
 }
 
 void StructureView::check_symmetry() const {

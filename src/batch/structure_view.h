@@ -66,6 +66,10 @@ class StructureView {
   // Residues R (by ref_space_uid); P lists of permutations with V values in all.
   std::span<const int32_t> residue_permutation;
   std::span<const int32_t> permutation_atoms, permutation_start, permutation_count, permutation;
+  // Further conformers: of atoms, of residues R (by ref_space_uid), of components G.
+  std::span<const int32_t> conformer_place, residue_conformer;
+  std::span<const int32_t> conformer_atoms, conformer_start, conformer_count;
+  std::span<const float> conformer_position;  // F,3
   std::vector<ChainInfo> chains;
   std::string id;            // of the entry, as its meta says
   double resolution = -1;    // Angstrom; -1: none reported
@@ -74,6 +78,7 @@ class StructureView {
  private:
   void check_indices() const;
   void check_symmetry() const;
+  void check_conformers() const;
   std::shared_ptr<const Record> record_;
 };
 

@@ -210,6 +210,11 @@ inline std::shared_ptr<MemoryRecord> structure(const std::string& id,
   i32("permutation_atoms", P, atoms), i32("permutation_start", P, first);
   i32("permutation_count", P, count_of);
   i32("permutation", static_cast<int64_t>(images.size()), images);
+  i32("atom_conformer_place", A, std::vector<int32_t>(static_cast<size_t>(A), 0));
+  i32("residue_conformer", next_uid, std::vector<int32_t>(static_cast<size_t>(next_uid), -1));
+  for (const char* const table : {"conformer_atoms", "conformer_start", "conformer_count"})
+    i32(table, 0, {});
+  record->set("conformer_position", ArrayType::f32, {0, 3}, std::vector<float>());
   record->set_meta({{"id", id}, {"resolution", 1.8}, {"chains", meta_chains}});
   return record;
 }

@@ -53,6 +53,7 @@ std::string npy_head(const ArrayView& array) {
 
 uint32_t sum_of(std::string_view head, std::span<const std::byte> data) {
   uLong sum = ::crc32_z(0, reinterpret_cast<const Bytef*>(head.data()), head.size());
+  if (data.empty()) return static_cast<uint32_t>(sum);  // zlib starts anew where there is no buffer
   return static_cast<uint32_t>(
       ::crc32_z(sum, reinterpret_cast<const Bytef*>(data.data()), data.size()));
 }

@@ -108,6 +108,7 @@ class Featurizer {
     const auto uid = static_cast<int32_t>(num_residues_++);
     for (const Atom& atom : residue.atoms) add_atom(residue, atom, uid);
     residue_permutation_.push_back(permutation_of(residue));
+    residue_conformer_.push_back(conformers_of(*residue.component));
     const auto num_atoms = static_cast<int32_t>(residue.atoms.size());
     first_atom_[{c, r}] = first_atom;
 
@@ -149,9 +150,26 @@ class Featurizer {
     add_token(first_atom, num_atoms, center, rep);
   }
 
+  /// The row of a component's further conformers, stored once for all its residues; -1: none.
+  int32_t conformers_of(const Component& component) {
+    if (component.conformers.empty()) return -1;
+    const auto row = static_cast<int32_t>(conformer_atoms_.size());
+    const auto [found, is_new] = conformer_rows_.emplace(component.code, row);
+    if (!is_new) return found->second;
+    const auto n = static_cast<int32_t>(component.atoms.size());
+    conformer_atoms_.push_back(n);
+    conformer_start_.push_back(static_cast<int32_t>(conformer_position_.size() / 3));
+    conformer_count_.push_back(static_cast<int32_t>(component.conformers.size()) / n);
+    for (const std::array<float, 3>& at : component.conformers)
+      conformer_position_.insert(conformer_position_.end(), at.begin(), at.end());
+    return row;
+  }
+
   void add_atom(const Residue& residue, const Atom& atom, int32_t uid) {
     const Component& component = *residue.component;
-    const ComponentAtom& known = component.atoms[static_cast<size_t>(component.find(atom.name))];
+    const int32_t place = component.find(atom.name);
+    const ComponentAtom& known = component.atoms[static_cast<size_t>(place)];
+    conformer_place_.push_back(place);
     position_.insert(position_.end(), atom.position.begin(), atom.position.end());
     resolved_.push_back(atom.resolved ? 1 : 0);
     b_factor_.push_back(atom.b_factor);
@@ -315,6 +333,7 @@ class Featurizer {
     add("atom_ref_position", f32, {a, 3}, ref_position_);
     add("atom_ref_mask", u8, {a}, ref_mask_);
     add("atom_ref_space_uid", i32, {a}, space_uid_);
+    add("atom_conformer_place", i32, {a}, conformer_place_);
     add("token_bond", i32, {static_cast<int64_t>(bonds_.size()) / 2, 2}, bonds_);
     add("chain_asym_id", i32, {c}, chain_asym_);
     add("chain_entity_id", i32, {c}, chain_entity_);
@@ -331,6 +350,14 @@ class Featurizer {
     add("permutation_start", i32, {p}, permutation_start_);
     add("permutation_count", i32, {p}, permutation_count_);
     add("permutation", i32, {static_cast<int64_t>(permutation_.size())}, permutation_);
+    add("residue_conformer", i32, {static_cast<int64_t>(residue_conformer_.size())},
+        residue_conformer_);
+    const auto g = static_cast<int64_t>(conformer_atoms_.size());
+    add("conformer_atoms", i32, {g}, conformer_atoms_);
+    add("conformer_start", i32, {g}, conformer_start_);
+    add("conformer_count", i32, {g}, conformer_count_);
+    add("conformer_position", f32, {static_cast<int64_t>(conformer_position_.size()) / 3, 3},
+        conformer_position_);
     add("meta", u8, {static_cast<int64_t>(text.size())},
         std::vector<uint8_t>(text.begin(), text.end()));
     return out;
@@ -357,6 +384,10 @@ class Featurizer {
   std::vector<int32_t> molecule_, molecule_entity_, molecule_rank_;
   std::vector<int32_t> residue_permutation_, permutation_atoms_, permutation_start_,
       permutation_count_, permutation_;
+  std::vector<int32_t> residue_conformer_, conformer_place_, conformer_atoms_, conformer_start_,
+      conformer_count_;
+  std::vector<float> conformer_position_;
+  std::map<ShortName, int32_t> conformer_rows_;
   std::map<std::pair<ShortName, std::vector<int32_t>>, int32_t> permutation_rows_;
 };
 

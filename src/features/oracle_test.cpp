@@ -162,5 +162,35 @@ TEST(Features, AlignmentOf2q2k) {
   }
 }
 
+TEST(Features, FurtherConformersStandOncePerComponent) {
+  auto dictionary = ComponentDictionary::read(kSource / "data/components.bcif.gz");
+  std::string own =
+      "data_GLY\n_chem_comp.id GLY\n_chem_comp.type 'peptide linking'\n"
+      "loop_\n_chem_comp_atom.comp_id\n_chem_comp_atom.atom_id\n_chem_comp_atom.type_symbol\n"
+      "_chem_comp_atom.pdbx_leaving_atom_flag\n_chem_comp_atom.pdbx_model_Cartn_x_ideal\n"
+      "_chem_comp_atom.pdbx_model_Cartn_y_ideal\n_chem_comp_atom.pdbx_model_Cartn_z_ideal\n"
+      "GLY N N N 0 0 0\nGLY CA C N 1 0 0\nGLY C C N 2 0 0\nGLY O O N 2 1 0\nGLY OXT O Y 3 0 0\n"
+      "loop_\n_chem_comp_bond.comp_id\n_chem_comp_bond.atom_id_1\n_chem_comp_bond.atom_id_2\n"
+      "GLY N CA\nGLY CA C\nGLY C O\nGLY C OXT\n"
+      "loop_\n_megafold_conformer.comp_id\n_megafold_conformer.number\n"
+      "_megafold_conformer.atom_id\n_megafold_conformer.x\n_megafold_conformer.y\n"
+      "_megafold_conformer.z\n";
+  for (const char* const atom : {"N", "CA", "C", "O", "OXT"})
+    own += fmt::format("GLY 1 {} 7 8 9\nGLY 2 {} 4 5 6\n", atom, atom);
+  dictionary.overlay(ComponentDictionary::parse(own, "own.cif"));
+  const auto path = kSource / "data/entries/1ubq.cif.gz";
+  const Cleaned cleaned = clean(read_entry(*Document::read(path), "1ubq"), dictionary);
+  const Arrays arrays{structure_arrays(cleaned.structure, {"x", "y", "1"})};
+  EXPECT_EQ(arrays.get<int32_t>("conformer_atoms"), std::vector<int32_t>{5});
+  EXPECT_EQ(arrays.get<int32_t>("conformer_count"), std::vector<int32_t>{2});
+  EXPECT_EQ(arrays.get<float>("conformer_position").size(), 30U);
+  const auto of_residue = arrays.get<int32_t>("residue_conformer");
+  EXPECT_EQ(std::count(of_residue.begin(), of_residue.end(), 0), 6);  // ubiquitin's glycines
+  EXPECT_EQ(std::count(of_residue.begin(), of_residue.end(), -1), 70);
+  EXPECT_EQ(of_residue.back(), 0);  // GLY 76, the only one with OXT
+  const auto place = arrays.get<int32_t>("atom_conformer_place");
+  EXPECT_EQ(place.back(), 4);
+}
+
 }  // namespace
 }  // namespace megafold

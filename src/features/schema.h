@@ -68,6 +68,7 @@ inline constexpr std::array kStructureArrays = {
     ArraySpec{"atom_ref_mask", ArrayType::u8, "A", "1: the conformer has the atom"},
     ArraySpec{"atom_ref_space_uid", ArrayType::i32, "A",
               "one per (chain, residue), 0-based (SI Table 5)"},
+    ArraySpec{"atom_conformer_place", ArrayType::i32, "A", "place of the atom in its component"},
     ArraySpec{"token_bond", ArrayType::i32, "B,2",
               "pairs i < j of bonded tokens (SI Table 5, < 2.4 A)"},
     ArraySpec{"chain_asym_id", ArrayType::i32, "C", "as token_asym_id"},
@@ -90,6 +91,13 @@ inline constexpr std::array kStructureArrays = {
     ArraySpec{"permutation", ArrayType::i32, "V",
               "count x n values each: the atom that stands for atom k, 0-based in the residue; the "
               "identity first (SI 4.2)"},
+    ArraySpec{"residue_conformer", ArrayType::i32, "R",
+              "row of the conformer_* arrays; -1: atom_ref_position is the only conformer"},
+    ArraySpec{"conformer_atoms", ArrayType::i32, "G", "atoms of the component, n"},
+    ArraySpec{"conformer_start", ArrayType::i32, "G", "first row of conformer_position"},
+    ArraySpec{"conformer_count", ArrayType::i32, "G", "conformers beside atom_ref_position"},
+    ArraySpec{"conformer_position", ArrayType::f32, "F,3",
+              "count x n positions for each component, Angstrom; one is drawn at read (SI 2.8)"},
     // A JSON object: id, title, method, release_date (YYYY-MM-DD or null), resolution (A or null),
     // chains [{label (unique), origin (label_asym_id), auth, entity (the file's), type, sequence
     // (one-letter; a modified residue by its parent's letter, X where it has none; null for

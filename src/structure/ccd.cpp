@@ -38,6 +38,8 @@ BondKind kind_of(std::string_view order, bool aromatic) {
   return lower == "quad" ? BondKind::fourfold : BondKind::single;
 }
 
+constexpr int32_t kMaxConformers = 1000;  // more is damage
+
 bool is_hydrogen(uint8_t element) {
   return element == 1;
 }
@@ -115,6 +117,43 @@ struct Reader {
     }
   }
 
+  /// Rows in the order of numbers, each conformer whole.
+  void read_conformers(const Block& block) {
+    const auto table = block.table("_megafold_conformer");
+    if (table->rows() == 0) return;
+    const Column comp = table->required("comp_id"), number = table->required("number");
+    const Column name = table->required("atom_id");
+    const std::array<Column, 3> axes = {table->required("x"), table->required("y"),
+                                        table->required("z")};
+    std::unordered_map<ShortName, std::vector<uint8_t>> seen;  // by component: places filled
+    Component* current = nullptr;
+    for (size_t row = 0; row < table->rows(); ++row) {
+      current = component_of(comp, row, current);
+      const int atom = current->find(named(name, row));
+      const int32_t which = number.integer(row, 0);
+      if (atom < 0)
+        fail<BadInput>("{}: '{}' has no heavy atom '{}'", name.where(row), comp.text(row),
+                       name.text(row));
+      if (which < 1 || which > kMaxConformers)
+        fail<BadInput>("{}: a conformer's number from 1 to {}", number.where(row), kMaxConformers);
+      const size_t n = current->atoms.size(), place = (static_cast<size_t>(which) - 1) * n;
+      auto& filled = seen[current->code];
+      if (current->conformers.size() < place + n) {
+        current->conformers.resize(place + n);
+        filled.resize(place + n, 0);
+      }
+      if (filled[place + static_cast<size_t>(atom)]++ != 0)
+        fail<BadInput>("{}: atom '{}' stands twice in conformer {} of '{}'", name.where(row),
+                       name.text(row), which, comp.text(row));
+      if (!position(axes, row, current->conformers[place + static_cast<size_t>(atom)]))
+        fail<BadInput>("{}: a coordinate is missing", axes[0].where(row));
+    }
+    for (const auto& [code, filled] : seen)
+      for (const uint8_t is_there : filled)
+        if (is_there == 0)
+          fail<BadInput>("{}: a conformer of '{}' lacks an atom", comp.where(0), code.view());
+  }
+
  private:
   static ShortName named(const Column& column, size_t row) {
     const std::string_view text = column.text(row);
@@ -153,6 +192,7 @@ ComponentDictionary ComponentDictionary::parse(std::string content, const std::s
     reader.read_components(*block);
     reader.read_atoms(*block);
     reader.read_bonds(*block);
+    reader.read_conformers(*block);
   }
   if (out.components_.empty())
     fail<BadInput>("{}: no _chem_comp category: this is no chemical component dictionary", name);

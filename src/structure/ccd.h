@@ -47,6 +47,9 @@ struct Component {
   std::vector<ComponentAtom> atoms;
   std::vector<std::array<uint16_t, 2>> bonds;  // indices of atoms
   std::vector<BondKind> bond_kinds;            // of the bonds
+  /// More reference conformers, Angstrom: [count][atoms], each with every atom. Empty: the ideal
+  /// coordinates, or the model's, are the only one.
+  std::vector<std::array<float, 3>> conformers;
 
   /// Index of an atom; -1 where there is none of that name.
   [[nodiscard]] int find(ShortName name_of_atom) const {
@@ -59,7 +62,9 @@ struct Component {
 class ComponentDictionary {
  public:
   /// Reads BinaryCIF or text CIF, packed or not: one block with all components (BinaryCIF) or a
-  /// block for each (the wwPDB's components.cif). Throws BadInput.
+  /// block for each (the wwPDB's components.cif). Beside the wwPDB's categories it knows
+  /// _megafold_conformer (comp_id, number from 1, atom_id, x, y, z), which `megafold-conformers`
+  /// writes. Throws BadInput.
   static ComponentDictionary read(const std::filesystem::path& path);
   static ComponentDictionary parse(std::string content, const std::string& name);
 

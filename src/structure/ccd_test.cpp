@@ -122,5 +122,46 @@ TEST(Ccd, OwnComponentsLieOverTheBase) {
   }
 }
 
+/// ATOM-wise rows of _megafold_conformer for a component XX1 of the atoms C1 and C2.
+std::string with_conformers(const std::string& rows) {
+  return "data_XX1\n_chem_comp.id XX1\n_chem_comp.type non-polymer\n"
+         "loop_\n_chem_comp_atom.comp_id\n_chem_comp_atom.atom_id\n_chem_comp_atom.type_symbol\n"
+         "XX1 C1 C\nXX1 C2 C\n"
+         "loop_\n_megafold_conformer.comp_id\n_megafold_conformer.number\n"
+         "_megafold_conformer.atom_id\n_megafold_conformer.x\n_megafold_conformer.y\n"
+         "_megafold_conformer.z\n" +
+         rows;
+}
+
+TEST(Ccd, FurtherConformersAreReadAndWritten) {
+  const auto dictionary = ComponentDictionary::parse(
+      with_conformers("XX1 1 C2 4 5 6\nXX1 1 C1 1 2 3\nXX1 2 C1 7 8 9\nXX1 2 C2 0 0 1\n"), "x");
+  const std::vector<std::array<float, 3>> want = {{1, 2, 3}, {4, 5, 6}, {7, 8, 9}, {0, 0, 1}};
+  EXPECT_EQ(dictionary.components()[0].conformers, want);
+  const auto path =
+      std::filesystem::temp_directory_path() / fmt::format("mf_conformers_{}.bcif", ::getpid());
+  write_dictionary(path, {&dictionary.components()[0]});
+  const auto again = ComponentDictionary::read(path);
+  std::filesystem::remove(path);
+  EXPECT_EQ(again.components()[0].conformers, want);
+}
+
+TEST(Ccd, ConformersThatAreNotWholeAreRefused) {
+  const auto refusal = [](const std::string& rows) {
+    try {
+      (void)ComponentDictionary::parse(with_conformers(rows), "x.cif");
+    } catch (const BadInput& error) {
+      return std::string(error.what());
+    }
+    return std::string("(accepted)");
+  };
+  EXPECT_NE(refusal("XX1 1 C1 1 2 3\n").find("a conformer of 'XX1' lacks an atom"),
+            std::string::npos);
+  EXPECT_NE(refusal("XX1 1 C1 1 2 3\nXX1 1 C1 1 2 3\n").find("stands twice"), std::string::npos);
+  EXPECT_NE(refusal("XX1 1 C9 1 2 3\n").find("no heavy atom 'C9'"), std::string::npos);
+  EXPECT_NE(refusal("XX1 0 C1 1 2 3\n").find("number from 1"), std::string::npos);
+  EXPECT_NE(refusal("XX1 1 C1 1 2 ?\n").find("a coordinate is missing"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace megafold

@@ -164,6 +164,22 @@ json bonds_table(const std::vector<const Component*>& components) {
                    order.column("value_order"), aromatic.column("pdbx_aromatic_flag")}));
 }
 
+json conformers_table(const std::vector<const Component*>& components) {
+  Texts comp, name;
+  std::vector<int32_t> number;
+  std::array<std::vector<float>, 3> axes;
+  for (const Component* const c : components)
+    for (size_t i = 0; i < c->conformers.size(); ++i) {
+      comp.add(c->code.view()), name.add(c->atoms[i % c->atoms.size()].name.view());
+      number.push_back(static_cast<int32_t>(i / c->atoms.size()) + 1);
+      for (size_t k = 0; k < 3; ++k) axes[k].push_back(c->conformers[i][k]);
+    }
+  return category("_megafold_conformer", number.size(),
+                  json::array({comp.column("comp_id"), numbers("number", kInt32, number),
+                               name.column("atom_id"), numbers("x", kFloat32, axes[0]),
+                               numbers("y", kFloat32, axes[1]), numbers("z", kFloat32, axes[2])}));
+}
+
 /// gzip without a name or a time: the same input gives the same bytes.
 std::string gzip(const std::string& plain) {
   z_stream stream{};
@@ -186,13 +202,14 @@ std::string gzip(const std::string& plain) {
 
 void write_dictionary(const std::filesystem::path& path,
                       const std::vector<const Component*>& components) {
+  json tables =
+      json::array({components_table(components), atoms_table(components), bonds_table(components)});
+  if (json more = conformers_table(components); more.at("rowCount") > 0)
+    tables.push_back(std::move(more));
   const json file = {
       {"version", "0.3.0"},
       {"encoder", "megafold"},
-      {"dataBlocks", json::array({{{"header", "components"},
-                                   {"categories", json::array({components_table(components),
-                                                               atoms_table(components),
-                                                               bonds_table(components)})}}})}};
+      {"dataBlocks", json::array({{{"header", "components"}, {"categories", std::move(tables)}}})}};
   const std::vector<uint8_t> packed = json::to_msgpack(file);
   const std::string plain(packed.begin(), packed.end());
   publish(path, std::string_view(path.extension() == ".gz" ? gzip(plain) : plain));
