@@ -24,11 +24,19 @@ DiffusionTransformer::DiffusionTransformer(const Scope& scope, const Conventions
 std::vector<at::Tensor> DiffusionTransformer::pair_biases(const at::Tensor& z) const {
   std::vector<at::Tensor> weights;
   for (const Block& block : blocks) weights.push_back(block.bias * block.norm_z);
-  const at::Tensor x = normalize(z).view({-1, z.size(-1)});
+  const at::Tensor weight = at::cat(weights), x = normalize(z).view({-1, z.size(-1)});
   auto shape = z.sizes().vec();
   shape.pop_back();
   shape.insert(shape.begin(), {static_cast<int64_t>(blocks.size()), heads});
-  auto biases = at::mm(at::cat(weights), x.t()).view(shape).unbind(0);
+  const at::Tensor parts = parts_of_rows(x, weight);  // [P, 256, c_z]
+  const at::Tensor all =
+      parts.defined()
+          ? at::bmm(weight.unsqueeze(0).expand({parts.size(0), weight.size(0), weight.size(1)}),
+                    parts.transpose(1, 2))
+                .transpose(0, 1)
+                .reshape(shape)
+          : at::mm(weight, x.t()).view(shape);
+  auto biases = all.unbind(0);
   if (over == ConditionedAttention::atoms)
     for (at::Tensor& bias : biases) bias = bias.transpose(0, 1);
   return biases;

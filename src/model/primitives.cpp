@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/primitives.h"
 
+#include <c10/core/GradMode.h>
+
 #include "base/errors.h"
 #include "ops/layernorm.h"
 
@@ -12,6 +14,25 @@ Linear Linear::with_bias(const Scope& scope, int64_t in, int64_t out, Init init,
   Linear linear(scope, in, out, init);
   linear.bias = scope.parameter("bias", {out}, {{Init::constant, bias_value}});
   return linear;
+}
+
+at::Tensor parts_of_rows(const at::Tensor& x, const at::Tensor& weight) {
+  constexpr int64_t kPart = 256, kSmallWeight = 1024;
+  const int64_t rows = x.numel() / x.size(-1);
+  const bool apart = c10::GradMode::is_enabled() && weight.requires_grad() &&
+                     weight.numel() <= kSmallWeight && rows > kPart && rows % kPart == 0;
+  return apart ? x.reshape({rows / kPart, kPart, x.size(-1)}) : at::Tensor();
+}
+
+at::Tensor Linear::operator()(const at::Tensor& x) const {
+  const at::Tensor parts = parts_of_rows(x, weight);
+  if (!parts.defined()) return at::linear(x, weight, bias);
+  const at::Tensor matrix =
+      weight.t().unsqueeze(0).expand({parts.size(0), weight.size(1), weight.size(0)});
+  auto shape = x.sizes().vec();
+  shape.back() = weight.size(0);
+  const at::Tensor y = at::bmm(parts, matrix).view(shape);
+  return bias.defined() ? y + bias : y;
 }
 
 LayerNorm::LayerNorm(const Scope& scope, int64_t channels, Affine affine) {
