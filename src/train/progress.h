@@ -16,8 +16,8 @@ namespace megafold {
 
 /// One step, as metrics.jsonl, TensorBoard and the progress line tell it.
 struct StepReport {
-  int64_t step = 0;              // 1: the first
-  std::string entries, batches;  // of each sample: its entry, its checksum (train/samples.h)
+  int64_t step = 0;                // 1: the first
+  std::string entries, batches{};  // of each sample: its entry, its checksum (train/samples.h)
   double loss = 0, diffusion_mse = 0, diffusion_mse_trivial = 0, smooth_lddt = 0, distogram = 0;
   double gradient_norm = 0, learning_rate = 0;
   double data_seconds = 0, forward_seconds = 0, backward_seconds = 0, optimizer_seconds = 0;
