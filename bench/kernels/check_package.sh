@@ -18,7 +18,8 @@ slow="opcheck or compil or 2_to_the_31 or more_rows"
 declare -A pick=([test_nn]="cuda and not operator_like_torch" [test_ops]="cuda and not ($slow)" [test_fuzz]=cuda)
 declare -A running
 for name in "${!pick[@]}"; do
-  timeout "$seconds" "${PYTHON:-python3}" -m pytest -p no:cacheprovider -q -s -ra --durations=5 \
+  # Plugins of the machine may be of another pytest.
+  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 timeout "$seconds" "${PYTHON:-python3}" -m pytest -p no:cacheprovider -q -s -ra --durations=5 \
     --junit-xml="$out/$name.xml" -k "${pick[$name]}" "$tests/$name.py" >"$out/$name.log" 2>&1 &
   running[$!]=$name
 done
