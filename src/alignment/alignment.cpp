@@ -121,6 +121,57 @@ void read_stockholm_row(const AlignmentText& file, const RawRow& raw, const Tabl
                    raw.name, column, kept.size());
 }
 
+/// What the query's row says about a column of the file.
+struct A2mColumn {
+  bool kept = false;  // the query has a letter
+  bool match =
+      false;  // upper case or '-': aligned; else lower case or '.': insertions, side by side
+};
+
+/// Every character is a column of the file, and insertions are filled up with dots. Letters where
+/// the query has none count for its next column, and so do letters beside an insertion of the
+/// query, which are not aligned to it (SAM's documentation of the format).
+void read_a2m_row(const AlignmentText& file, const RawRow& raw, const Table& table,
+                  std::vector<A2mColumn>& columns, bool is_query, Row& row) {
+  row.classes.clear();
+  row.deletions.clear();
+  row.any_deletion = false;
+  uint32_t pending = 0;
+  size_t column = 0;
+  for (const RawRow::Piece& piece : raw.pieces) {
+    const char* at = piece.letters.data();
+    for (const char* const end = at + piece.letters.size(); at != end; ++at) {
+      if (*at == ' ' || *at == '\t') continue;
+      const bool lower = *at >= 'a' && *at <= 'z', match = !lower && *at != '.';
+      const char upper = lower ? static_cast<char>(*at - 'a' + 'A') : *at;
+      const uint8_t code = *at == '.' ? kGap : table[static_cast<unsigned char>(upper)];
+      if (code >= kClasses) fail_odd(file, raw, piece, at);
+      if (is_query) columns.push_back({code != kGap, match});
+      if (column >= columns.size()) {  // reported below, with the width
+        column = columns.size() + 1;
+        break;
+      }
+      const A2mColumn& here = columns[column++];
+      if (here.match != match)
+        fail<BadInput>(
+            "{}:{}: column {} of the row '{}' is {}, the query's is not; an A2M has its dots (an "
+            "A3M, which has none, is called .a3m)",
+            file.name, piece.line, column, raw.name, match ? "aligned" : "an insertion");
+      const bool aligned = match || is_query;
+      if (here.kept) {
+        row.classes.push_back(aligned ? code : kGap);
+        row.deletions.push_back(pending);
+        row.any_deletion = row.any_deletion || pending != 0;
+        pending = 0;
+      }
+      if (code != kGap && !(here.kept && aligned)) ++pending;
+    }
+  }
+  if (column != columns.size())
+    fail<BadInput>("{}:{}: the row '{}' has {}{} columns, the query {}", file.name, raw.first_line,
+                   raw.name, column, column > columns.size() ? " or more" : "", columns.size());
+}
+
 std::string letters_of(const RawRow& row) {
   std::string letters;
   for (const RawRow::Piece& piece : row.pieces)
@@ -195,12 +246,15 @@ class Builder {
     const AlignmentFormat format = detect_format(file);
     const Table& table = table_of(alphabet_);
     std::vector<bool> kept;  // Stockholm: the columns in which the query has a letter
+    std::vector<A2mColumn> columns;
     Row row;
     for_each_row(file, format, [&](const RawRow& raw) {
       const bool is_query = source.rows_read == 0;
       if (is_query) check_query(file, raw);
       if (format == AlignmentFormat::a3m) {
         read_a3m_row(file, raw, table, row);
+      } else if (format == AlignmentFormat::a2m) {
+        read_a2m_row(file, raw, table, columns, is_query, row);
       } else {
         read_stockholm_row(file, raw, table, kept, is_query, row);
       }

@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "alignment/write_a3m.h"
 #include "base/errors.h"
 #include "base/philox.h"
 
@@ -68,6 +69,56 @@ TEST(Alignment, StockholmColumnsAreTheQuerys) {
   ASSERT_EQ(msa.rows, 2);
   EXPECT_EQ(row(msa, 1), (std::vector<uint8_t>{0, 4, kGap}));
   EXPECT_EQ(deletions(msa, 1), (std::vector<uint8_t>{0, 1, 1}));  // d, then E
+}
+
+TEST(Alignment, A2mHasItsInsertionsSideBySide) {
+  // Columns: A c/. D - E g/. F; the query lacks the fourth and has an insertion of its own.
+  const std::string text =
+      ">q\nA..D-EgF\n"
+      ">1 letters where the query has none, and beside its insertion\nAccDKEkF\n"
+      ">2\nA.c--E.-\n";
+  const Msa msa = make_msa({{"x.a2m.gz", text}}, "ADEGF", Alphabet::protein, "chain A");
+  ASSERT_EQ(msa.rows, 3);
+  const auto letters = [](const Msa& of, int64_t r) {
+    std::string out;
+    for (const uint8_t restype : row(of, r)) out += letter_of_restype(restype);
+    return out;
+  };
+  EXPECT_EQ(letters(msa, 0), "ADEGF");
+  EXPECT_EQ(letters(msa, 1), "ADE-F");
+  EXPECT_EQ(letters(msa, 2), "A-E--");
+  const std::vector<uint8_t> expected = {0, 0, 0, 0, 0, 0, 2, 1, 0, 1, 0, 1, 0, 0, 0};
+  EXPECT_EQ(msa.deletions, expected);
+  const auto refused = [](const std::string& bad) -> std::string {
+    try {
+      make_msa({{"x.a2m", bad}}, "ADEGF", Alphabet::protein, "chain A");
+    } catch (const BadInput& error) {
+      return error.what();
+    }
+    return "(accepted)";
+  };
+  EXPECT_TRUE(has(refused(">q\nADEgF\n>1\nADEF\n"), "x.a2m:4: column 4 of the row '1' is aligned"));
+  EXPECT_TRUE(has(refused(">q\nADEgF\n>1\nADE\n"), "x.a2m:4: the row '1' has 3 columns"));
+  EXPECT_TRUE(has(refused(">q\nADEgF\n>1\nADE.FF\n"), "has 6 or more columns, the query 5"));
+  // Without insertions of the query it says what an A3M says.
+  const Msa plain =
+      make_msa({{"x.a2m", ">q\nA.DEGF\n>1\nAkD-GF\n"}}, "ADEGF", Alphabet::protein, "chain A");
+  const Msa a3m =
+      make_msa({{"x.a3m", ">q\nADEGF\n>1\nAkD-GF\n"}}, "ADEGF", Alphabet::protein, "chain A");
+  EXPECT_EQ(plain.classes, a3m.classes);
+  EXPECT_EQ(plain.deletions, a3m.deletions);
+}
+
+TEST(Alignment, WrittenAsA3mItIsReadTheSame) {
+  const Msa msa = read(">q\nACDX\n>1\naaA-eDX\n>2\nAC--\n", "ACDX");
+  const Msa again = read(a3m_text("q", msa.classes, msa.deletions, msa.columns), "ACDX");
+  EXPECT_EQ(again.classes, msa.classes);
+  EXPECT_EQ(again.deletions, msa.deletions);
+  for (const char* name : {"tr|A0A1|A0A1_FUNHE/1-90", "UniRef100_A0A1_8078/", "sp|P1|P1_9CAUD"}) {
+    const Species species = species_of(name);
+    ASSERT_NE(species, kNoSpecies) << name;
+    EXPECT_EQ(species_of(name_with_species({species.data(), species.size()}, 7)), species) << name;
+  }
 }
 
 TEST(Alignment, FilesJoinInOrderAndShareTheirQuery) {

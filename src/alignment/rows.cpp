@@ -74,12 +74,17 @@ void stockholm_rows(const AlignmentText& alignment, const std::function<void(con
 }  // namespace
 
 AlignmentFormat detect_format(const AlignmentText& alignment) {
+  std::string_view name = alignment.name;
+  for (const std::string_view packed : {".gz", ".zst"})
+    if (name.ends_with(packed)) name.remove_suffix(packed.size());
+  const bool is_a2m = name.ends_with(".a2m");
   Lines lines(alignment.text);
   std::string_view line;
   while (lines.next(line)) {
     if (line.empty()) continue;
     if (line.starts_with("# STOCKHOLM")) return AlignmentFormat::stockholm;
-    if (line.front() == '>' || line.front() == '#') return AlignmentFormat::a3m;
+    if (line.front() == '>' || line.front() == '#')
+      return is_a2m ? AlignmentFormat::a2m : AlignmentFormat::a3m;
     fail<BadInput>("{}:{}: neither A3M ('>') nor Stockholm ('# STOCKHOLM 1.0')", alignment.name,
                    lines.number());
   }
@@ -88,10 +93,10 @@ AlignmentFormat detect_format(const AlignmentText& alignment) {
 
 void for_each_row(const AlignmentText& alignment, AlignmentFormat format,
                   const std::function<void(const RawRow&)>& row) {
-  if (format == AlignmentFormat::a3m) {
-    a3m_rows(alignment, row);
-  } else {
+  if (format == AlignmentFormat::stockholm) {
     stockholm_rows(alignment, row);
+  } else {
+    a3m_rows(alignment, row);
   }
 }
 

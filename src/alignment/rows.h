@@ -13,7 +13,7 @@
 
 namespace megafold {
 
-enum class AlignmentFormat : uint8_t { a3m, stockholm };
+enum class AlignmentFormat : uint8_t { a3m, a2m, stockholm };
 
 /// A row's letters, still in pieces as they stand in the file (A3M may wrap, Stockholm may have
 /// blocks); they point into the text.
@@ -27,7 +27,8 @@ struct RawRow {
   std::vector<Piece> pieces;
 };
 
-/// Tells the format by the content. Throws BadInput where it is neither.
+/// Tells the format by the content; an A2M, whose rows are like A3M's, by its name. Throws BadInput
+/// where it is neither.
 AlignmentFormat detect_format(const AlignmentText& alignment);
 
 /// Calls `row` for each row, in order. Throws BadInput: empty, text before the first header, a row

@@ -87,7 +87,7 @@ DataFolder scan_data_folder(const fs::path& folder) {
     const bool named_by_folder =
         path.parent_path() != folder && parent.find('_') != std::string::npos;
     const bool only_hits = strip_any(stem, {".m8", ".hhr"});
-    if (!only_hits && !strip_any(stem, {".a3m", ".sto", ".stk", ".stockholm"})) continue;
+    if (!only_hits && !strip_any(stem, {".a3m", ".a2m", ".sto", ".stk", ".stockholm"})) continue;
     if (only_hits || (named_by_folder && stem.starts_with("hmm_output"))) {
       const std::string& name = named_by_folder ? parent : stem;
       out.hits.try_emplace(name, AlignmentFiles{name, {}}).first->second.paths.push_back(path);

@@ -4,7 +4,7 @@
 // What lies in a data folder: entries, and alignments beside them.
 //
 //   1abc.cif  1abc.cif.gz  1abc.bcif  1abc.bcif.gz     an entry called 1abc, at any depth
-//   1abc_A.a3m  1abc_A.sto (.gz, .zst)                 an alignment of its chain A
+//   1abc_A.a3m  1abc_A.a2m  1abc_A.sto (.gz, .zst)     an alignment of its chain A
 //   1abc_A/uniref90_hits.sto  1abc_A/mgnify_hits.sto   several, one after the other
 //   1abc_A/uniprot_hits.sto  1abc_A.pairing.a3m        hits with a species, to pair chains by
 //   1abc_A.m8  1abc_A.hhr  1abc_A/hmm_output.sto       template hits of its chain A

@@ -234,7 +234,7 @@ void add_cache_command(CLI::App& app) {
   command->footer(
       "What lies in a data folder:\n"
       "  1abc.cif.gz            an entry called 1abc, at any depth\n"
-      "  1abc_A.a3m.gz          the alignment of its chain A (.a3m, .sto; .gz, .zst)\n"
+      "  1abc_A.a3m.gz          the alignment of its chain A (.a3m, .a2m, .sto; .gz, .zst)\n"
       "  1abc_A/*.sto           several, put together in the order of the databases\n"
       "  1abc_A/uniprot*.sto, pairing*.a3m   hits with a species, to be paired across chains\n"
       "  components.bcif.gz     a component dictionary\n"

@@ -115,6 +115,28 @@ std::string link_of(const json& chain, const char* kind) {
   return found != chain.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+/// The rows to be paired, in their places among all hits: those that could not be are empty rows.
+std::string pairing_text(const Record& alignment, const std::string& name, int64_t columns) {
+  const ArrayView msa = alignment.array("pairing_msa"),
+                  deletion = alignment.array("pairing_deletion"),
+                  species = alignment.array("pairing_species"),
+                  hit = alignment.array("pairing_hit"), query = alignment.array("msa");
+  const auto width = static_cast<size_t>(columns);
+  const int64_t rows = hit.size();
+  if (rows == 0) return "";
+  const std::vector<uint8_t> none(width, 0), gaps(width, kRestypeGap);
+  std::string out = a3m_row(name, {query.as<uint8_t>(), width}, none);
+  for (int64_t row = 0, place = 1; row < rows; ++row, ++place) {
+    for (; place < hit.as<int32_t>()[row]; ++place)
+      out += a3m_row(fmt::format("hit_{}", place), gaps, none);
+    const int64_t at = row * columns;
+    const std::string_view one(species.as<char>() + row * 8, 8);
+    out += a3m_row(name_with_species(one, place), {msa.as<uint8_t>() + at, width},
+                   {deletion.as<uint8_t>() + at, width});
+  }
+  return out;
+}
+
 void write_alignments(const ExportOptions& options, const CacheReader& cache, const std::string& id,
                       const json& meta) {
   for (const json& chain : meta.at("chains")) {
@@ -124,9 +146,11 @@ void write_alignments(const ExportOptions& options, const CacheReader& cache, co
     const auto record = cache.alignment(key);
     const ArrayView msa = record->array("msa"), deletion = record->array("deletion");
     const auto size = static_cast<size_t>(msa.size());
-    publish(
-        options.out / (name + ".a3m"),
-        a3m_text(name, {msa.as<uint8_t>(), size}, {deletion.as<uint8_t>(), size}, msa.shape.at(1)));
+    const int64_t columns = msa.shape.at(1);
+    publish(options.out / (name + ".a3m"),
+            a3m_text(name, {msa.as<uint8_t>(), size}, {deletion.as<uint8_t>(), size}, columns));
+    if (const std::string text = pairing_text(*record, name, columns); !text.empty())
+      publish(options.out / (name + ".pairing.a3m"), text);
   }
 }
 
@@ -188,6 +212,7 @@ void add_cache_look_commands(CLI::App& cache) {
       "What is written for an entry 1abc:\n"
       "  1abc.cif       the cleaned first assembly, resolved atoms alone\n"
       "  1abc_A.a3m     the alignment of its chain A; insertions as x, whose letters are not kept\n"
+      "  1abc_A.pairing.a3m   its rows to be paired by species, where it has such\n"
       "  1abc.npz       every array (src/features/schema.h), alignment/A/msa and so on\n"
       "A cache built from the .cif and .a3m has the same entries again.\n"
       "\n"

@@ -157,8 +157,9 @@ def test_exported_files_make_the_same_entries_again(megafold, built, tmp_path):
             assert a.meta[key] == b.meta[key]
         for chain in a.meta["chains"]:
             x, y = a.alignment(chain["label"]), b.alignment(chain["label"])
+            assert x is None or len(x["pairing_hit"]) > 5, "2q2k has rows to be paired"
             assert (x is None) == (y is None)
-            for array in ("msa", "deletion", "profile") if x is not None else ():
+            for array in set(x) - {"meta"} if x is not None else ():
                 np.testing.assert_array_equal(x[array], y[array])
 
 

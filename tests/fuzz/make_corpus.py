@@ -70,6 +70,7 @@ def alignments():
     from_data = ROOT / "data/alignments/2q2k_A"
     write("a3m", "bfd.a3m", (from_data / "bfd_uniclust_hits.a3m").read_bytes())
     write("a3m", "wrapped.a3m", ">q\r\nACD\r\nEF\r\n>1 x\nAcC-EF\n\n>2\n--DEF\n")
+    write("a2m", "dots.a2m", ">q\nA..D-EgF\n>1 x\nAccDKEkF\n>2\nA.c--E.-\n")
     lines = (from_data / "mgnify_hits.sto").read_text().splitlines()
     write("stockholm", "mgnify.sto", "\n".join(lines) + "\n")
     write("stockholm", "blocks.sto",

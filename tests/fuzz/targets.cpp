@@ -84,8 +84,8 @@ void read_dictionary(std::string_view bytes) {
   (void)ComponentDictionary::read(file.path());
 }
 
-void read_alignment(std::string_view bytes) {
-  const AlignmentText text{"fuzz", std::string(bytes)};
+void read_alignment(std::string_view bytes, const char* name) {
+  const AlignmentText text{name, std::string(bytes)};
   const std::string query = read_query(text);
   const Msa msa = make_msa({text}, query, Alphabet::protein, "fuzz");
   require(msa.columns == static_cast<int64_t>(query.size()), "a column for each letter");
@@ -197,8 +197,9 @@ constexpr std::array kTargets = {
     Target{"mmcif", read_structure},
     Target{"bcif", read_structure},
     Target{"ccd", read_dictionary},
-    Target{"a3m", read_alignment},
-    Target{"stockholm", read_alignment},
+    Target{"a3m", [](std::string_view bytes) { read_alignment(bytes, "fuzz.a3m"); }},
+    Target{"a2m", [](std::string_view bytes) { read_alignment(bytes, "fuzz.a2m"); }},
+    Target{"stockholm", [](std::string_view bytes) { read_alignment(bytes, "fuzz.sto"); }},
     Target{"m8", [](std::string_view bytes) { read_hits(bytes, "fuzz.m8"); }},
     Target{"hhr", [](std::string_view bytes) { read_hits(bytes, "fuzz.hhr"); }},
     Target{"hit_rows", [](std::string_view bytes) { read_hits(bytes, "fuzz.sto"); }},
