@@ -18,6 +18,7 @@
 
 #include "base/errors.h"
 #include "base/publish.h"
+#include "structure/clean.h"
 
 namespace megafold {
 namespace {
@@ -228,7 +229,8 @@ void add_atoms(cif::Block& block, const Entry& entry, std::span<const PredictedM
       const std::string name = quoted(entry.atom_name[a]);
       const char insertion = residue.insertion_code;
       const int charge = entry.charge[a];
-      atoms.add_row({residue.is_atomized ? "HETATM" : "ATOM",
+      const bool standard = !ligand && is_standard_residue(ShortName(residue.component));
+      atoms.add_row({standard ? "ATOM" : "HETATM",
                      std::to_string(++serial),
                      element_symbol(entry.element[a]),
                      name,

@@ -44,7 +44,11 @@ def test_a_job_of_alphafold3_is_predicted(megafold, tiny_run, tmp_path):
     job = {
         "name": "Ubiquitin",
         "modelSeeds": [1],
-        "sequences": [{"protein": {"id": "A", "sequence": sequence}}],
+        "sequences": [
+            {"protein": {"id": "A", "sequence": sequence}},
+            {"ligand": {"id": "L", "ccdCodes": ["EPE"]}},
+        ],
+        "bondedAtomPairs": [[["A", 6, "NZ"], ["L", 1, "C2"]]],
         "dialect": "alphafold3",
         "version": 4,
     }
@@ -64,8 +68,11 @@ def test_a_job_of_alphafold3_is_predicted(megafold, tiny_run, tmp_path):
     entry = gzip.decompress((ROOT / "data/entries/1ubq.cif.gz").read_bytes()).decode()
     truth = [a for a in atom_site(entry) if a["label_comp_id"] != "HOH"]
     predicted = atom_site(out.read_text())
-    keys = ("label_atom_id", "label_comp_id", "label_asym_id", "label_seq_id")
-    assert [[a[k] for k in keys] for a in predicted] == [[a[k] for k in keys] for a in truth]
+    keys = ("group_PDB", "label_atom_id", "label_comp_id", "label_asym_id", "label_seq_id")
+    protein = [a for a in predicted if a["label_asym_id"] == "A"]
+    # The bonded lysine has a token for each atom, and is written like any other residue.
+    assert [[a[k] for k in keys] for a in protein] == [[a[k] for k in keys] for a in truth]
+    assert {a["group_PDB"] for a in predicted if a["label_asym_id"] == "L"} == {"HETATM"}
     # Nothing of it can be learned, and training says so.
     config = tmp_path / "config.yaml"
     config.write_text(
