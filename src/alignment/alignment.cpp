@@ -7,7 +7,6 @@
 #include <cstring>
 #include <map>
 #include <span>
-#include <unordered_map>
 #include <utility>
 
 #include "alignment/rows.h"
@@ -50,10 +49,31 @@ bool is_unknown(uint8_t restype) {
 }
 
 /// A row after its letters are understood.
-struct Row {
+class Row {
+ public:
+  explicit Row(size_t width) : classes(width), deletions(width, 0) {}
+
+  void clear() {
+    if (any_deletion) std::fill(deletions.begin(), deletions.end(), 0);
+    any_deletion = false;
+    columns = 0;
+  }
+  /// The next column, after `left_out` letters that have none.
+  void add(uint8_t letter, uint32_t left_out) {
+    if (columns < classes.size()) {
+      classes[columns] = letter;
+      if (left_out != 0) {
+        deletions[columns] = left_out;
+        any_deletion = true;
+      }
+    }
+    ++columns;
+  }
+
   std::vector<uint8_t> classes;
-  std::vector<uint32_t> deletions;
+  std::vector<uint32_t> deletions;  // zeros where none is there
   bool any_deletion = false;
+  size_t columns = 0;  // that were added; those beyond the width are counted alone
 };
 
 [[noreturn]] void fail_odd(const AlignmentText& file, const RawRow& row, const RawRow::Piece& piece,
@@ -66,18 +86,14 @@ struct Row {
 
 /// Upper case and '-' are columns; lower case letters count for the next column (A3M).
 void read_a3m_row(const AlignmentText& file, const RawRow& raw, const Table& table, Row& row) {
-  row.classes.clear();
-  row.deletions.clear();
-  row.any_deletion = false;
+  row.clear();
   uint32_t pending = 0;
   for (const RawRow::Piece& piece : raw.pieces) {
     const char* at = piece.letters.data();
     for (const char* const end = at + piece.letters.size(); at != end; ++at) {
       const uint8_t code = table[static_cast<unsigned char>(*at)];
       if (code < kClasses) {
-        row.classes.push_back(code);
-        row.deletions.push_back(pending);
-        row.any_deletion = row.any_deletion || pending != 0;
+        row.add(code, pending);
         pending = 0;
       } else if (code == kInsertion) {
         ++pending;
@@ -92,9 +108,7 @@ void read_a3m_row(const AlignmentText& file, const RawRow& raw, const Table& tab
 /// which letters count for the next column that stays (Stockholm).
 void read_stockholm_row(const AlignmentText& file, const RawRow& raw, const Table& table,
                         std::vector<bool>& kept, bool is_query, Row& row) {
-  row.classes.clear();
-  row.deletions.clear();
-  row.any_deletion = false;
+  row.clear();
   uint32_t pending = 0;
   size_t column = 0;
   for (const RawRow::Piece& piece : raw.pieces) {
@@ -107,9 +121,7 @@ void read_stockholm_row(const AlignmentText& file, const RawRow& raw, const Tabl
       if (is_query) kept.push_back(code != kGap);
       if (column >= kept.size()) continue;  // reported below, with the whole width
       if (kept[column]) {
-        row.classes.push_back(code);
-        row.deletions.push_back(pending);
-        row.any_deletion = row.any_deletion || pending != 0;
+        row.add(code, pending);
         pending = 0;
       } else if (code != kGap) {
         ++pending;
@@ -133,9 +145,7 @@ struct A2mColumn {
 /// query, which are not aligned to it (SAM's documentation of the format).
 void read_a2m_row(const AlignmentText& file, const RawRow& raw, const Table& table,
                   std::vector<A2mColumn>& columns, bool is_query, Row& row) {
-  row.classes.clear();
-  row.deletions.clear();
-  row.any_deletion = false;
+  row.clear();
   uint32_t pending = 0;
   size_t column = 0;
   for (const RawRow::Piece& piece : raw.pieces) {
@@ -159,9 +169,7 @@ void read_a2m_row(const AlignmentText& file, const RawRow& raw, const Table& tab
             file.name, piece.line, column, raw.name, match ? "aligned" : "an insertion");
       const bool aligned = match || is_query;
       if (here.kept) {
-        row.classes.push_back(aligned ? code : kGap);
-        row.deletions.push_back(pending);
-        row.any_deletion = row.any_deletion || pending != 0;
+        row.add(aligned ? code : kGap, pending);
         pending = 0;
       }
       if (code != kGap && !(here.kept && aligned)) ++pending;
@@ -206,6 +214,44 @@ bool same_place(char a, char b, Alphabet alphabet) {
       window(query), std::string(at - from + (from > 0 ? 3 : 0), ' '));
 }
 
+/// Rows by the hash of their letters: an open table, for a node of its own for each row takes
+/// longer than all that is compared.
+class RowsByHash {
+ public:
+  /// The first row of that hash for which is_same(row); -1 where there is none.
+  template <class F>
+  [[nodiscard]] int64_t find(uint64_t hash, F&& is_same) const {
+    if (slots_.empty()) return -1;
+    for (size_t at = hash & (slots_.size() - 1); slots_[at].row >= 0;
+         at = (at + 1) & (slots_.size() - 1))
+      if (slots_[at].hash == hash && is_same(slots_[at].row)) return slots_[at].row;
+    return -1;
+  }
+  void add(uint64_t hash, int64_t row) {
+    if (2 * (used_ + 1) > slots_.size()) {
+      std::vector<Slot> old(std::max<size_t>(1024, 2 * slots_.size()));
+      old.swap(slots_);
+      for (const Slot& slot : old)
+        if (slot.row >= 0) put(slot);
+    }
+    put({hash, row});
+    ++used_;
+  }
+
+ private:
+  struct Slot {
+    uint64_t hash = 0;
+    int64_t row = -1;
+  };
+  void put(const Slot& slot) {
+    size_t at = slot.hash & (slots_.size() - 1);
+    while (slots_[at].row >= 0) at = (at + 1) & (slots_.size() - 1);
+    slots_[at] = slot;
+  }
+  std::vector<Slot> slots_;  // a power of two, at most half of them in use
+  size_t used_ = 0;
+};
+
 class Builder {
  public:
   Builder(std::string_view sequence, Alphabet alphabet, std::string_view chain)
@@ -247,7 +293,7 @@ class Builder {
     const Table& table = table_of(alphabet_);
     std::vector<bool> kept;  // Stockholm: the columns in which the query has a letter
     std::vector<A2mColumn> columns;
-    Row row;
+    Row row(sequence_.size());
     for_each_row(file, format, [&](const RawRow& raw) {
       const bool is_query = source.rows_read == 0;
       if (is_query) check_query(file, raw);
@@ -258,9 +304,9 @@ class Builder {
       } else {
         read_stockholm_row(file, raw, table, kept, is_query, row);
       }
-      if (static_cast<int64_t>(row.classes.size()) != msa_.columns)
+      if (static_cast<int64_t>(row.columns) != msa_.columns)
         fail<BadInput>("{}:{}: the row '{}' has {} columns, the query {}", file.name,
-                       raw.first_line, raw.name, row.classes.size(), msa_.columns);
+                       raw.first_line, raw.name, row.columns, msa_.columns);
       ++source.rows_read;
       if (is_query) row = query_row();
       if (take(row, raw.name)) ++source.rows_kept;
@@ -276,9 +322,8 @@ class Builder {
 
   /// The chain's own sequence: a file may say X where the chain knows better.
   [[nodiscard]] Row query_row() const {
-    Row row;
-    for (const char letter : sequence_) row.classes.push_back(restype_of_letter(letter, alphabet_));
-    row.deletions.assign(sequence_.size(), 0);
+    Row row(sequence_.size());
+    for (const char letter : sequence_) row.add(restype_of_letter(letter, alphabet_), 0);
     return row;
   }
 
@@ -289,13 +334,10 @@ class Builder {
   /// The row of the main alignment that is equal, or -1.
   [[nodiscard]] int64_t find(const Row& row, uint64_t hash) const {
     const size_t width = row.classes.size();
-    const auto same = seen_.find(hash);
-    if (same == seen_.end()) return -1;
-    for (const int64_t other : same->second)
-      if (std::memcmp(&msa_.classes[static_cast<size_t>(other) * width], row.classes.data(),
-                      width) == 0)
-        return other;
-    return -1;
+    return seen_.find(hash, [&](int64_t other) {
+      return std::memcmp(&msa_.classes[static_cast<size_t>(other) * width], row.classes.data(),
+                         width) == 0;
+    });
   }
 
   static void append(const Row& row, std::vector<uint8_t>& classes,
@@ -312,7 +354,7 @@ class Builder {
   bool add(const Row& row) {
     const uint64_t hash = hash_of(row);
     if (find(row, hash) >= 0) return false;
-    seen_[hash].push_back(msa_.rows++);
+    seen_.add(hash, msa_.rows++);
     append(row, msa_.classes, msa_.deletions);
     for (size_t i = 0; i < row.classes.size(); ++i) ++counts_[i * kClasses + row.classes[i]];
     if (row.any_deletion)
@@ -342,7 +384,7 @@ class Builder {
   Msa msa_;
   std::vector<uint32_t> counts_;         // L, 32
   std::vector<uint64_t> deletion_sums_;  // L
-  std::unordered_map<uint64_t, std::vector<int64_t>> seen_;
+  RowsByHash seen_;
   int32_t hits_ = 0;  // read for pairing
   std::map<Species, int> rows_of_species_;
 };
@@ -387,6 +429,16 @@ std::string read_query(const AlignmentText& alignment) {
   } catch (const Found&) {
   }
   return query;
+}
+
+std::optional<std::string> read_query_of_start(const AlignmentText& start) {
+  const std::string_view text = start.text;
+  const size_t first = text.starts_with('>') ? 0 : text.find("\n>");
+  if (first == std::string_view::npos || detect_format(start) == AlignmentFormat::stockholm)
+    return std::nullopt;
+  const size_t second = text.find("\n>", first + 1);
+  if (second == std::string_view::npos) return std::nullopt;
+  return read_query({start.name, std::string(text.substr(0, second + 1))});
 }
 
 bool is_query_of(std::string_view query, std::string_view sequence, Alphabet alphabet) {

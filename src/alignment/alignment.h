@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -68,6 +69,10 @@ struct Msa {
 
 /// The query of an alignment: its first row without gaps, upper case. Throws BadInput.
 std::string read_query(const AlignmentText& alignment);
+
+/// The same from the first bytes of the text, where they hold it whole (not of Stockholm, which may
+/// have blocks).
+std::optional<std::string> read_query_of_start(const AlignmentText& start);
 
 /// Whether a query is that of a chain: the same length and at each place the same class, or an
 /// unknown on either side (modified residues are written in several ways).

@@ -121,6 +121,16 @@ TEST(Alignment, WrittenAsA3mItIsReadTheSame) {
   }
 }
 
+TEST(Alignment, TheQueryIsReadOfTheFirstBytes) {
+  const std::string text = "# a remark\n>q x\nAC\nD-E\n>1\nACDEF\n";
+  const size_t second = text.find(">1");
+  for (size_t size = 0; size <= text.size(); ++size) {
+    const auto query = read_query_of_start({"x.a3m", text.substr(0, size)});
+    EXPECT_EQ(query.value_or("none"), size <= second ? "none" : "ACDE") << size;
+  }
+  EXPECT_FALSE(read_query_of_start({"x.sto", "# STOCKHOLM 1.0\nq AC\n>x\n>y\n"}).has_value());
+}
+
 TEST(Alignment, FilesJoinInOrderAndShareTheirQuery) {
   const Msa msa = make_msa({{"a.a3m", ">q\nAC\n>1\nA-\n"}, {"b.a3m", ">q\nAC\n>1\nA-\n>2\n-C\n"}},
                            "AC", Alphabet::protein, "chain A");

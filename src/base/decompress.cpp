@@ -24,13 +24,17 @@ void grow(std::string& out, size_t used, std::string_view name, uint64_t limit) 
   out.resize(std::min<uint64_t>(limit, std::max(kFirstGuess, out.size() * 2)));
 }
 
-std::string gunzip(const std::string& packed, std::string_view name, uint64_t limit) {
+/// Stops when `wanted` bytes are there.
+std::string gunzip(const std::string& packed, std::string_view name, uint64_t limit,
+                   uint64_t wanted) {
   z_stream stream{};
   if (inflateInit2(&stream, 15 + 16) != Z_OK) fail<Device>("{}: zlib found no memory", name);
   const std::unique_ptr<z_stream, decltype(&inflateEnd)> guard(&stream, inflateEnd);
   // The last four bytes hold the size (modulo 2^32) of the last member: right for most files.
   std::string out;
-  if (packed.size() >= 18) {
+  if (wanted < limit) {
+    out.resize(wanted);
+  } else if (packed.size() >= 18) {
     uint64_t size = 0;
     for (int i = 0; i < 4; ++i)
       size |= uint64_t{static_cast<unsigned char>(packed[packed.size() - 4 + i])} << (8 * i);
@@ -48,6 +52,7 @@ std::string gunzip(const std::string& packed, std::string_view name, uint64_t li
     const size_t before = consumed + used;
     consumed = static_cast<size_t>(stream.next_in - reinterpret_cast<const Bytef*>(packed.data()));
     used = static_cast<size_t>(reinterpret_cast<char*>(stream.next_out) - out.data());
+    if (used >= wanted) break;
     if (status == Z_STREAM_END) {
       if (consumed == packed.size()) break;
       if (inflateReset(&stream) != Z_OK) fail<Device>("{}: zlib failed", name);
@@ -65,14 +70,16 @@ std::string gunzip(const std::string& packed, std::string_view name, uint64_t li
   return out;
 }
 
-std::string unzstd(const std::string& packed, std::string_view name, uint64_t limit) {
+std::string unzstd(const std::string& packed, std::string_view name, uint64_t limit,
+                   uint64_t wanted) {
   const std::unique_ptr<ZSTD_DStream, decltype(&ZSTD_freeDStream)> stream(ZSTD_createDStream(),
                                                                           ZSTD_freeDStream);
   if (!stream) fail<Device>("{}: Zstandard found no memory", name);
   ZSTD_inBuffer in{packed.data(), packed.size(), 0};
   std::string out;
+  if (wanted < limit) out.resize(wanted);
   size_t used = 0, pending = 1;
-  while (in.pos < in.size) {
+  while (in.pos < in.size && used < wanted) {
     grow(out, used, name, limit);
     ZSTD_outBuffer piece{out.data() + used, out.size() - used, 0};
     pending = ZSTD_decompressStream(stream.get(), &piece, &in);
@@ -81,7 +88,7 @@ std::string unzstd(const std::string& packed, std::string_view name, uint64_t li
                      ZSTD_getErrorName(pending));
     used += piece.pos;
   }
-  while (pending != 0) {  // all is read; what is still inside must come out
+  while (pending != 0 && used < wanted) {  // all is read; what is still inside must come out
     grow(out, used, name, limit);
     ZSTD_outBuffer piece{out.data() + used, out.size() - used, 0};
     pending = ZSTD_decompressStream(stream.get(), &piece, &in);
@@ -95,15 +102,16 @@ std::string unzstd(const std::string& packed, std::string_view name, uint64_t li
 
 }  // namespace
 
-std::string decompress(std::string packed, std::string_view name, uint64_t limit) {
+std::string decompress(std::string packed, std::string_view name, uint64_t limit, uint64_t wanted) {
   const std::string_view head = std::string_view(packed).substr(0, 4);
-  if (head.starts_with("\x1f\x8b")) return gunzip(packed, name, limit);
-  if (head == "\x28\xb5\x2f\xfd") return unzstd(packed, name, limit);
+  if (head.starts_with("\x1f\x8b")) return gunzip(packed, name, limit, wanted);
+  if (head == "\x28\xb5\x2f\xfd") return unzstd(packed, name, limit, wanted);
+  if (packed.size() > wanted) packed.resize(wanted);
   return packed;
 }
 
-std::string read_decompressed(const std::filesystem::path& path) {
-  return decompress(read_file(path), path.string());
+std::string read_decompressed(const std::filesystem::path& path, uint64_t wanted) {
+  return decompress(read_file(path), path.string(), kDecompressLimit, wanted);
 }
 
 }  // namespace megafold

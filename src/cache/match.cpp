@@ -3,6 +3,7 @@
 #include "cache/match.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/decompress.h"
@@ -31,12 +32,20 @@ AlignmentMatcher::AlignmentMatcher(const DataFolder& folder) {
   }
 }
 
+/// Most files show their query in their first bytes, and unpacking the rest takes a third of the
+/// time that an alignment takes in all.
+std::string AlignmentMatcher::read_query_of(const AlignmentFiles& files) {
+  constexpr uint64_t kStart = uint64_t{1} << 14;
+  const std::filesystem::path& path = files.first();
+  const AlignmentText start{path.string(), read_decompressed(path, kStart)};
+  if (start.text.size() < kStart) return read_query(start);
+  if (std::optional<std::string> query = read_query_of_start(start)) return *std::move(query);
+  return read_query({path.string(), read_decompressed(path)});
+}
+
 const std::string& AlignmentMatcher::query_of(Candidate& candidate) {
   const std::scoped_lock lock(mutex_);
-  if (candidate.query.empty()) {
-    const std::filesystem::path& path = candidate.files->first();
-    candidate.query = read_query({path.string(), read_decompressed(path)});
-  }
+  if (candidate.query.empty()) candidate.query = read_query_of(*candidate.files);
   return candidate.query;
 }
 
@@ -49,9 +58,8 @@ void AlignmentMatcher::read_pool() {
     // "2q2k_A" is claimed by an entry 2q2k, whatever stands before the last underscore.
     const std::string id = name.substr(0, name.rfind('_'));
     if (id.size() < name.size() && std::binary_search(ids_.begin(), ids_.end(), id)) continue;
-    const std::filesystem::path& path = candidate->files->first();
     try {
-      candidate->query = read_query({path.string(), read_decompressed(path)});
+      candidate->query = read_query_of(*candidate->files);
     } catch (const BadInput&) {
       candidate->unreadable = true;  // stays unused, and is listed as such
       continue;

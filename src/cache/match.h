@@ -43,6 +43,7 @@ class AlignmentMatcher {
     bool unreadable = false;  // reported when the name claims a chain, passed over otherwise
     std::atomic<bool> used{false};
   };
+  static std::string read_query_of(const AlignmentFiles& files);
   const std::string& query_of(Candidate& candidate);
   void read_pool();
 
