@@ -121,12 +121,12 @@ class Cache(Mapping):
         magic, version, _, shards, records, entries, links, _, key = struct.unpack_from(
             "<8s2I5Q32s", data
         )
-        if magic != b"MFINDEX\0" or version != 3:
-            raise CorruptError(f"{folder}/index.mfi: no index of version 3")
+        if magic != b"MFINDEX\0" or version != 4:
+            raise CorruptError(f"{folder}/index.mfi: no index of version 4")
         self.content_key = key.hex()
         record_at = 96 + 16 * shards
         entry_at = record_at + 56 * records
-        link_at = entry_at + 72 * entries
+        link_at = entry_at + 120 * entries
         text_at = link_at + 24 * links
         names = [data[96 + 16 * i :][:16].decode() for i in range(shards)]
         rows, self.verdicts, self._entries = [], {}, {}
@@ -141,7 +141,7 @@ class Cache(Mapping):
         by_key = {row[3]: row for row in rows}
         for i in range(entries):
             digest, a, b, verdict, c, d, count, first = struct.unpack_from(
-                "<32sQIIQIIQ", data, entry_at + 72 * i
+                "<32sQIIQIIQ", data, entry_at + 120 * i
             )
             self.verdicts[text(a, b)] = (_VERDICTS[verdict], text(c, d))
             if verdict == 0:

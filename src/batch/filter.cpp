@@ -6,16 +6,12 @@
 
 #include <algorithm>
 #include <cctype>
-#include <nlohmann/json.hpp>
-#include <optional>
 
 #include "base/errors.h"
 #include "structure/chain_type.h"
 
 namespace megafold {
 namespace {
-
-using nlohmann::json;
 
 /// YYYY-MM-DD, so that text order is the order of days.
 bool is_date(const std::string& text) {
@@ -29,52 +25,39 @@ bool is_date(const std::string& text) {
   return month >= 1 && month <= 12 && day >= 1 && day <= 31;
 }
 
-json meta_of(const Record& record) {
-  try {
-    return json::parse(record.meta());
-  } catch (const json::exception& error) {
-    fail<Corrupt>("record {}: its meta cannot be read ({}); build the cache again", record.key(),
-                  error.what());
-  }
-}
-
-std::optional<std::string> date_of(const json& meta) {
-  const auto found = meta.find("release_date");
-  if (found == meta.end() || !found->is_string()) return std::nullopt;
-  return found->get<std::string>();
+std::string date_text(int32_t date) {
+  return fmt::format("{:04}-{:02}-{:02}", date / 10000, date / 100 % 100, date % 100);
 }
 
 /// Empty: the entry stays.
-std::string refusal(const Record& record, const std::string& id, const EntryFilter& filter) {
-  const json meta = meta_of(record);
+std::string refusal(const EntryFacts& facts, const std::string& id, const EntryFilter& filter) {
   if (!filter.released_by.empty()) {
-    const auto date = date_of(meta);
-    if (!date || !is_date(*date))
+    if (facts.release_date == 0)
       fail<BadInput>(
           "entry {} has no release date, so the cut-off {} cannot be kept: leave the entry out of "
           "data.entries, or train without data.released_by",
           id, filter.released_by);
-    if (*date > filter.released_by)
-      return fmt::format("released {}, after {}", *date, filter.released_by);
+    const std::string date = date_text(facts.release_date);
+    if (date > filter.released_by)
+      return fmt::format("released {}, after {}", date, filter.released_by);
   }
   if (filter.max_resolution > 0) {
-    const auto found = meta.find("resolution");
-    const bool reported = found != meta.end() && found->is_number();
-    std::string method = meta.value("method", "");
-    std::ranges::transform(method, method.begin(),
-                           [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-    if (!reported && method.find("NMR") == std::string::npos)
-      return fmt::format("no resolution reported, and not by NMR ('{}')", method);
-    if (reported && found->get<double>() > filter.max_resolution)
-      return fmt::format("resolution {:.2f} A, above {:.2f}", found->get<double>(),
-                         filter.max_resolution);
+    const auto resolution = static_cast<double>(facts.resolution);
+    if (resolution == 0 && !facts.by_nmr) return "no resolution reported, and not by NMR";
+    if (resolution > filter.max_resolution)
+      return fmt::format("resolution {:.2f} A, above {:.2f}", resolution, filter.max_resolution);
   }
-  if (filter.max_tokens > 0) {
-    const int64_t tokens = record.describe("token_restype").size();
-    if (tokens > filter.max_tokens)
-      return fmt::format("{} tokens, above {}", tokens, filter.max_tokens);
-  }
+  if (filter.max_tokens > 0 && facts.tokens > filter.max_tokens)
+    return fmt::format("{} tokens, above {}", facts.tokens, filter.max_tokens);
   return "";
+}
+
+const EntryFacts& facts_of_entry(const CacheReader& cache, const std::string& id) {
+  const auto& all = cache.entries();
+  const auto found = std::ranges::lower_bound(all, id);
+  if (found == all.end() || *found != id)
+    fail<BadInput>("the cache has no entry '{}' among its {}", id, all.size());
+  return cache.facts()[static_cast<size_t>(found - all.begin())];
 }
 
 }  // namespace
@@ -86,7 +69,7 @@ FilterReport filter_entries(const CacheReader& cache, const std::vector<std::str
   FilterReport report;
   for (const std::string& id : entries) {
     const std::string reason =
-        filter.empty() ? std::string() : refusal(*cache.structure(id), id, filter);
+        filter.empty() ? std::string() : refusal(facts_of_entry(cache, id), id, filter);
     if (reason.empty())
       report.kept.push_back(id);
     else
@@ -97,38 +80,25 @@ FilterReport filter_entries(const CacheReader& cache, const std::vector<std::str
 
 Coverage coverage_of(const CacheReader& cache, const std::vector<std::string>& entries) {
   Coverage out;
-  std::map<std::string, bool> aligned;  // by the alignment's key
+  int32_t first = 0, last = 0;
   for (const std::string& id : entries) {
+    const EntryFacts& facts = facts_of_entry(cache, id);
     ++out.entries;
-    decltype(cache.structure(id)) record;
-    try {
-      record = cache.structure(id);
-    } catch (const Corrupt&) {  // drawing it says what is damaged; data.on_error decides
-      ++out.unreadable;
-      continue;
-    }
-    const json meta = meta_of(*record);
-    const ArrayView types = record->array("chain_type");
-    if (const auto date = date_of(meta)) {
-      if (out.first_date.empty() || *date < out.first_date) out.first_date = *date;
-      if (*date > out.last_date) out.last_date = *date;
-    } else {
+    if (facts.release_date == 0) {
       ++out.without_date;
+    } else {
+      first = first == 0 ? facts.release_date : std::min(first, facts.release_date);
+      last = std::max(last, facts.release_date);
     }
-    const auto resolution = meta.find("resolution");
-    if (resolution == meta.end() || !resolution->is_number()) ++out.without_resolution;
-    const json& chains = meta.at("chains");
-    for (size_t c = 0; c < chains.size() && static_cast<int64_t>(c) < types.size(); ++c) {
-      const auto type = static_cast<size_t>(types.as<uint8_t>()[c]);
-      if (type >= out.chains.size()) continue;
-      ++out.chains[type];
-      const auto key = chains[c].find("alignment");
-      if (key == chains[c].end() || !key->is_string()) continue;
-      const auto name = key->get<std::string>();
-      const auto [found, is_new] = aligned.try_emplace(name, false);
-      if (is_new) found->second = cache.alignment(name)->describe("msa").shape.at(0) > 1;
-      if (found->second) ++out.aligned[type];
+    if (facts.resolution == 0) ++out.without_resolution;
+    for (size_t type = 0; type < out.chains.size(); ++type) {
+      out.chains[type] += facts.chains[type];
+      out.aligned[type] += facts.aligned[type];
     }
+  }
+  if (first != 0) {
+    out.first_date = date_text(first);
+    out.last_date = date_text(last);
   }
   return out;
 }
@@ -148,9 +118,6 @@ std::string to_text(const Coverage& coverage) {
   out += coverage.first_date.empty()
              ? std::string("released: no date known\n")
              : fmt::format("released: {} to {}\n", coverage.first_date, coverage.last_date);
-  if (coverage.unreadable > 0)
-    out += fmt::format("damaged: {} of {} entries; `megafold cache verify` names them\n",
-                       coverage.unreadable, coverage.entries);
   if (coverage.without_date > 0)
     out += fmt::format("without a release date: {} of {} entries\n", coverage.without_date,
                        coverage.entries);

@@ -38,7 +38,7 @@ FilterReport filter_entries(const CacheReader& cache, const std::vector<std::str
 
 /// Chains by type (ChainType), and how many of them have an alignment of more than the query.
 struct Coverage {
-  int64_t entries = 0, unreadable = 0, without_date = 0, without_resolution = 0;
+  int64_t entries = 0, without_date = 0, without_resolution = 0;
   std::array<int64_t, 4> chains{}, aligned{};
   std::string first_date, last_date;  // of release; empty: none known
 };

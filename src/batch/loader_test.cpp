@@ -12,7 +12,9 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
+#include <iostream>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/errors.h"
@@ -234,6 +236,15 @@ TEST(Loader, ASleeperCostsNoStep) {
   const auto slow = std::make_shared<SlowCache>("dimer", 600s, visits / 10);
   const Fed with_sleeper = feed(slow, visits, step, deadline);
   slow->wake();
+  const auto figures = [](const Fed& fed) {
+    return nlohmann::json{{"waiting_share", fed.waiting_share}, {"step_p99_seconds", fed.p99}};
+  };
+  std::cout << "waits: "
+            << nlohmann::json{{"visits", visits},
+                              {"sound", figures(plain)},
+                              {"one_sleeps_600_s", figures(with_sleeper)}}
+                   .dump()
+            << '\n';
   const double bound = whole ? 0.005 : 0.02;  // a machine's hiccup weighs more in few visits
   EXPECT_LE(plain.waiting_share, bound);
   EXPECT_LE(with_sleeper.waiting_share, bound);

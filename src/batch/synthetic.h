@@ -272,6 +272,23 @@ class MemoryCache : public CacheReader {
     alignments_[key] = std::move(record);
   }
   const std::vector<std::string>& entries() const override { return entries_; }
+  const std::vector<EntryFacts>& facts() const override {
+    facts_.clear();
+    for (const std::string& id : entries_) {
+      EntryFacts& facts = facts_.emplace_back();
+      const auto& record = structures_.at(id);
+      if (record == nullptr) continue;  // one that is damaged
+      const ArrayView types = record->array("chain_type");
+      facts = facts_of(record->meta(), record->describe("token_restype").size(),
+                       types.as<uint8_t>(), types.size());
+      const auto chains = nlohmann::json::parse(record->meta()).at("chains");
+      for (size_t c = 0; c < chains.size(); ++c)
+        if (chains[c].at("alignment").is_string() &&
+            alignments_.at(chains[c]["alignment"])->describe("msa").shape.at(0) > 1)
+          ++facts.aligned.at(types.as<uint8_t>()[c]);
+    }
+    return facts_;
+  }
   std::shared_ptr<const Record> structure(std::string_view id) const override {
     const auto found = structures_.find(std::string(id));
     if (found == structures_.end()) fail<BadInput>("no entry {}", id);
@@ -296,6 +313,7 @@ class MemoryCache : public CacheReader {
 
  private:
   std::vector<std::string> entries_;
+  mutable std::vector<EntryFacts> facts_;
   std::map<std::string, std::shared_ptr<const Record>> structures_, alignments_, templates_;
   std::string content_key_ = "synthetic";
 };

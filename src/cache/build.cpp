@@ -240,6 +240,8 @@ class CacheBuilder {
     entry.report.atoms = record->describe("atom_element").size();
     count_tokens(entry.report, record->array("token_chain_type").data);
     const ArrayView types = record->array("chain_type");
+    entry.index.facts =
+        facts_of(record->meta(), entry.report.tokens, types.as<uint8_t>(), types.size());
     const json meta = json::parse(record->meta());
     for (const json& chain : meta.at("chains")) {
       const json& sequence = chain.at("sequence");
@@ -320,12 +322,17 @@ class CacheBuilder {
       const StructureSource source{entry.file->path.filename().string(), dictionary_.version(),
                                    std::string(kStructureRulesVersion)};
       const auto arrays = structure_arrays(cleaned.structure, source);
-      for (const NamedArray& array : arrays) {
-        if (array.name == "token_restype") entry.report.tokens = array.size();
-        if (array.name == "atom_element") entry.report.atoms = array.size();
-      }
-      for (const NamedArray& array : arrays)
-        if (array.name == "token_chain_type") count_tokens(entry.report, array.data.data());
+      const auto find = [&](std::string_view name) -> const NamedArray& {
+        return *std::ranges::find(arrays, name, &NamedArray::name);
+      };
+      entry.report.tokens = find("token_restype").size();
+      entry.report.atoms = find("atom_element").size();
+      count_tokens(entry.report, find("token_chain_type").data.data());
+      const auto& meta = find("meta").data;
+      const NamedArray& types = find("chain_type");
+      entry.index.facts =
+          facts_of({reinterpret_cast<const char*>(meta.data()), meta.size()}, entry.report.tokens,
+                   reinterpret_cast<const uint8_t*>(types.data.data()), types.size());
       entry.report.inferred = cleaned.structure.inferred;
       if (entry.report.tokens == 0) dropped = "no token is left after cleaning";
       for (const Chain& chain : cleaned.structure.chains)
@@ -536,6 +543,7 @@ class CacheBuilder {
     if (entry.report.verdict != Verdict::kept) {
       entry.index.alignments.clear();
       entry.index.templates.clear();
+      entry.index.facts = {};
     }
     entry.report.alignments = static_cast<int64_t>(entry.index.alignments.size());
     entry.report.templates = static_cast<int64_t>(entry.index.templates.size());
@@ -552,6 +560,11 @@ class CacheBuilder {
         entry.report.bytes += found->row.size;
       }
       for (const auto& [label, job] : entry.jobs) entry.report.rows[label] = rows_of(jobs_[job]);
+      for (const ChainSequence& chain : entry.chains) {
+        const auto rows = entry.report.rows.find(chain.label);
+        if (rows != entry.report.rows.end() && rows->second > 1)
+          ++entry.index.facts.aligned.at(static_cast<size_t>(chain.type));
+      }
     }
     index.entries.push_back(entry.index);
     report.entries.push_back(std::move(entry.report));
@@ -564,7 +577,7 @@ class CacheBuilder {
       if (entry.index.verdict != Verdict::kept) continue;
       files.insert(entry.file->path);
       for (const auto& [label, job] : entry.jobs)
-        files.insert(jobs_[job].files->paths.begin(), jobs_[job].files->paths.end());
+        for (fs::path& path : jobs_[job].files->all()) files.insert(std::move(path));
       for (const auto& [label, job] : entry.template_jobs)
         files.insert(template_jobs_[job].files->paths.begin(),
                      template_jobs_[job].files->paths.end());

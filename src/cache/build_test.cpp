@@ -108,6 +108,13 @@ TEST(Build, DemoIsKeptAndReadable) {
             (std::vector<std::string>{"1kd8", "1pzp", "1ubq", "2q2k", "4i6p", "4zey"}));
   EXPECT_EQ(reader->content_key(), report.content_key);
   EXPECT_EQ(reader->structure("1ubq")->array("token_restype").size(), 76);
+  const EntryFacts& facts = reader->facts().at(3);
+  EXPECT_EQ(facts.release_date, 20080205);
+  EXPECT_EQ(facts.resolution, 3.0F);
+  EXPECT_EQ(facts.tokens, 396);
+  EXPECT_FALSE(facts.by_nmr);
+  EXPECT_EQ(facts.chains, (std::array<int32_t, 4>{4, 0, 2, 0}));
+  EXPECT_EQ(facts.aligned, (std::array<int32_t, 4>{4, 0, 0, 0}));
   const json meta = json::parse(reader->structure("2q2k")->meta());
   EXPECT_EQ(meta["resolution"], 3.0);
   EXPECT_EQ(meta["release_date"], "2008-02-05");
@@ -121,6 +128,17 @@ TEST(Build, DemoIsKeptAndReadable) {
   EXPECT_EQ(aligned, 4U);  // two protein chains, two copies each
   const json written = json::parse(read_file(folder / "c/report.json"));
   EXPECT_EQ(written["kept"], 6);
+}
+
+TEST(Build, FactsOfEveryEntryAreReadOfTheIndexAlone) {
+  const TemporaryFolder folder;
+  build(kData, folder / "c");
+  const auto whole = CacheReader::open(folder / "c")->facts();
+  build(kData, folder / "c");  // of records that are there already
+  fs::remove_all(folder / "c/shards");
+  const auto reader = CacheReader::open(folder / "c");
+  EXPECT_EQ(reader->facts(), whole);
+  EXPECT_EQ(reader->facts().size(), reader->entries().size());
 }
 
 TEST(Build, SameBytesAgainAndWithAnyThreads) {

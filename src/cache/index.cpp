@@ -21,7 +21,8 @@ constexpr std::string_view kMagic{"MFINDEX\0", 8};
 constexpr uint64_t kPage = 4096;          // of the file
 constexpr uint64_t kPayload = kPage - 8;  // of a page; its checksum follows
 constexpr uint64_t kHeaderSize = 96;
-constexpr uint64_t kShardSize = 16, kRecordSize = 56, kEntrySize = 72, kLinkSize = 24;
+constexpr uint64_t kShardSize = 16, kRecordSize = 56, kEntrySize = 120, kLinkSize = 24;
+constexpr size_t kIdAt = 32, kVerdictAt = 44, kFactsAt = 72;  // in an entry's row
 constexpr uint32_t kAlignmentLink = 0, kTemplatesLink = 1;
 constexpr uint64_t kMaxRows = uint64_t{1} << 32;  // of a table; more is damage
 
@@ -33,6 +34,28 @@ void append_key(std::string& out, const std::string& hex) {
 std::string key_at(std::string_view bytes, size_t at) {
   const std::string text = key_text(reinterpret_cast<const unsigned char*>(bytes.data()) + at);
   return text == std::string(64, '0') ? std::string() : text;
+}
+
+void append_facts(std::string& out, const EntryFacts& facts) {
+  append(out, facts.release_date);
+  append(out, facts.resolution);
+  append(out, facts.tokens);
+  append(out, static_cast<int32_t>(facts.by_nmr));
+  for (const auto* const counts : {&facts.chains, &facts.aligned})
+    for (const int32_t count : *counts) append(out, count);
+}
+
+EntryFacts facts_at(std::string_view bytes, size_t at) {
+  EntryFacts out;
+  out.release_date = value_at<int32_t>(bytes, at);
+  out.resolution = value_at<float>(bytes, at + 4);
+  out.tokens = value_at<int32_t>(bytes, at + 8);
+  out.by_nmr = value_at<int32_t>(bytes, at + 12) != 0;
+  for (size_t type = 0; type < out.chains.size(); ++type) {
+    out.chains[type] = value_at<int32_t>(bytes, at + 16 + 4 * type);
+    out.aligned[type] = value_at<int32_t>(bytes, at + 32 + 4 * type);
+  }
+  return out;
 }
 
 /// The checksum of a page's payload and number: pages that changed places are seen too.
@@ -109,6 +132,7 @@ std::string pack_index(const CacheIndex& index) {
     texts.append_to(entry_table, entry.reason);
     append(entry_table, static_cast<uint32_t>(entry.alignments.size() + entry.templates.size()));
     append(entry_table, links);
+    append_facts(entry_table, entry.facts);
     for (const auto* const map : {&entry.alignments, &entry.templates})
       for (const auto& [label, key] : *map) {
         texts.append_to(link_table, label);
@@ -193,20 +217,30 @@ std::string IndexFile::read(uint64_t offset, uint64_t size) const {
   std::string out;
   out.reserve(size);
   for (uint64_t page = offset / kPayload; out.size() < size; ++page) {
-    std::array<char, kPage> bytes;
-    file_->read(page * kPage, std::as_writable_bytes(std::span(bytes)));
-    const std::string_view view(bytes.data(), bytes.size());
-    if (page_checksum(view.substr(0, kPayload), page) != value_at<uint64_t>(view, kPayload))
-      fail<Corrupt>("{}: page {} of {}: wrong checksum; the file is damaged: build the cache again",
-                    file_->name(), page + 1, pages);
     const uint64_t from = offset + out.size() - page * kPayload;
-    out += view.substr(from, std::min(size - out.size(), kPayload - from));
+    append_page(page, from, std::min(size - out.size(), kPayload - from), out);
   }
   return out;
 }
 
+void IndexFile::append_page(uint64_t page, uint64_t from, uint64_t size, std::string& out) const {
+  const std::scoped_lock lock(pages_mutex_);
+  Page& slot = pages_[page % pages_.size()];
+  if (slot.number != page) {
+    slot.number = ~uint64_t{0};  // until it is whole
+    slot.content.resize(kPage);
+    file_->read(page * kPage, std::as_writable_bytes(std::span(slot.content)));
+    const std::string_view view = slot.content;
+    if (page_checksum(view.substr(0, kPayload), page) != value_at<uint64_t>(view, kPayload))
+      fail<Corrupt>("{}: page {} of {}: wrong checksum; the file is damaged: build the cache again",
+                    file_->name(), page + 1, file_->size() / kPage);
+    slot.number = page;
+  }
+  out.append(slot.content, from, size);
+}
+
 std::string IndexFile::entry_id(uint64_t i) const {
-  const std::string row = read(entry_at_ + i * kEntrySize + 32, 12);
+  const std::string row = read(entry_at_ + i * kEntrySize + kIdAt, 12);
   const auto at = value_at<uint64_t>(row, 0);
   const auto size = value_at<uint32_t>(row, 8);
   if (at > text_ || size > text_ - at)
@@ -225,8 +259,8 @@ IndexEntry IndexFile::entry(uint64_t i) const {
   };
   IndexEntry out;
   out.key = key_at(row, 0);
-  out.id = text(row, 32);
-  const auto verdict = value_at<uint32_t>(row, 44);
+  out.id = text(row, kIdAt);
+  const auto verdict = value_at<uint32_t>(row, kVerdictAt);
   out.reason = text(row, 48);
   const auto count = value_at<uint32_t>(row, 60);
   const auto first = value_at<uint64_t>(row, 64);
@@ -234,6 +268,7 @@ IndexEntry IndexFile::entry(uint64_t i) const {
     fail<Corrupt>("{}: entry {}: verdict {}, {} alignments from {} on", file_->name(), out.id,
                   verdict, count, first);
   out.verdict = static_cast<Verdict>(verdict);
+  out.facts = facts_at(row, kFactsAt);
   const std::string links = read(link_at_ + first * kLinkSize, count * kLinkSize);
   for (size_t k = 0; k < count; ++k) {
     const auto kind = value_at<uint32_t>(links, k * kLinkSize + 12);
@@ -243,6 +278,21 @@ IndexEntry IndexFile::entry(uint64_t i) const {
                     kind, to, records_);
     auto& map = kind == kTemplatesLink ? out.templates : out.alignments;
     map[text(links, k * kLinkSize)] = key_at(read(record_at_ + to * kRecordSize, 32), 0);
+  }
+  return out;
+}
+
+std::vector<IndexFile::Kept> IndexFile::kept() const {
+  const std::string rows = read(entry_at_, entries_ * kEntrySize), texts = read(text_at_, text_);
+  std::vector<Kept> out;
+  for (uint64_t i = 0; i < entries_; ++i) {
+    const std::string_view row = std::string_view(rows).substr(i * kEntrySize, kEntrySize);
+    if (value_at<uint32_t>(row, kVerdictAt) != static_cast<uint32_t>(Verdict::kept)) continue;
+    const auto at = value_at<uint64_t>(row, kIdAt);
+    const auto size = value_at<uint32_t>(row, kIdAt + 8);
+    if (at > text_ || size > text_ - at)
+      fail<Corrupt>("{}: the name of entry {} lies outside", file_->name(), i);
+    out.push_back({texts.substr(at, size), facts_at(row, kFactsAt)});
   }
   return out;
 }
@@ -275,15 +325,32 @@ std::optional<IndexEntry> IndexFile::find_entry(std::string_view id) const {
 std::optional<IndexRecord> IndexFile::find_record(std::string_view key) const {
   const auto wanted = key_bytes(key);
   const std::string_view bytes(reinterpret_cast<const char*>(wanted.data()), wanted.size());
+  // Keys are hashes, so where one stands can be guessed from its first bytes and those around it;
+  // halving takes over where a guess has not helped.
+  const auto leading = [](std::string_view hash) {
+    uint64_t value = 0;
+    for (size_t i = 0; i < 7; ++i) value = value << 8 | static_cast<unsigned char>(hash[i]);
+    return static_cast<double>(value);
+  };
   uint64_t low = 0, high = records_;
-  while (low < high) {
-    const uint64_t middle = low + (high - low) / 2;
+  double low_value = 0, high_value = leading("\xff\xff\xff\xff\xff\xff\xff");
+  for (int step = 0; low < high; ++step) {
+    uint64_t middle = low + (high - low) / 2;
+    if (constexpr int kGuesses = 6; step < kGuesses && high_value > low_value) {
+      const double share = (leading(bytes) - low_value) / (high_value - low_value);
+      middle =
+          low + std::min(high - low - 1, static_cast<uint64_t>(std::clamp(share, 0.0, 1.0) *
+                                                               static_cast<double>(high - low)));
+    }
     const std::string here = read(record_at_ + middle * kRecordSize, 32);
     if (here == bytes) return record(middle);
-    if (here < bytes)  // std::string compares as unsigned bytes
+    if (here < bytes) {  // std::string compares as unsigned bytes
       low = middle + 1;
-    else
+      low_value = leading(here);
+    } else {
       high = middle;
+      high_value = leading(here);
+    }
   }
   return std::nullopt;
 }

@@ -6,23 +6,26 @@
 // read a few pages of it however large it is. FORMAT.md states every byte.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "cache/file.h"
+#include "cache/reader.h"
 #include "cache/shard.h"
 
 namespace megafold {
 
 inline constexpr std::string_view kIndexFile = "index.mfi";
 inline constexpr std::string_view kReportFile = "report.json";
-inline constexpr uint32_t kIndexVersion = 3;
+inline constexpr uint32_t kIndexVersion = 4;
 
 /// What became of an entry.
 enum class Verdict : uint8_t { kept, dropped, failed };
@@ -37,6 +40,7 @@ struct IndexEntry {
   std::string reason;  // not kept: the rule and its numbers, the error
   std::map<std::string, std::string> alignments = {};  // chain label -> key
   std::map<std::string, std::string> templates = {};   // the same
+  EntryFacts facts = {};                               // kept: of the structure
   bool operator==(const IndexEntry&) const = default;
 };
 
@@ -71,10 +75,26 @@ class IndexFile {
   [[nodiscard]] std::optional<IndexRecord> find_record(std::string_view key) const;
   [[nodiscard]] IndexEntry entry(uint64_t i) const;
   [[nodiscard]] IndexRecord record(uint64_t i) const;
+  /// Ids and facts of all entries that were kept, in two reads.
+  struct Kept {
+    std::string id;
+    EntryFacts facts;
+  };
+  [[nodiscard]] std::vector<Kept> kept() const;
 
  private:
   std::string read(uint64_t offset, uint64_t size) const;
+  void append_page(uint64_t page, uint64_t from, uint64_t size, std::string& out) const;
   std::string entry_id(uint64_t i) const;
+
+  /// Pages that were read and checked, 2 MB at most, each in the slot of its number: look-ups read
+  /// the same ones again and again.
+  struct Page {
+    uint64_t number = ~uint64_t{0};
+    std::string content;
+  };
+  mutable std::mutex pages_mutex_;
+  mutable std::array<Page, 512> pages_;
 
   std::shared_ptr<const ReadFile> file_;
   std::string content_key_;

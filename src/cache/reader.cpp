@@ -3,6 +3,8 @@
 #include "cache/reader.h"
 
 #include <algorithm>
+#include <cctype>
+#include <cstdio>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -33,19 +35,33 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+std::string upper(std::string text) {
+  std::ranges::transform(text, text.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return text;
+}
+
+/// YYYYMMDD of YYYY-MM-DD; 0 where it is no day.
+int32_t date_number(const std::string& text) {
+  int y = 0, m = 0, d = 0, read = 0;
+  if (text.size() != 10 || std::sscanf(text.c_str(), "%4d-%2d-%2d%n", &y, &m, &d, &read) != 3 ||
+      read != 10 || y < 1 || m < 1 || m > 12 || d < 1 || d > 31)
+    return 0;
+  return y * 10000 + m * 100 + d;
+}
+
 class FolderReader : public CacheReader {
  public:
   explicit FolderReader(const std::filesystem::path& folder)
       : folder_(folder), index_(folder), shards_(folder / kShardFolder) {}
 
   [[nodiscard]] const std::vector<std::string>& entries() const override {
-    std::call_once(ids_read_, [this] {
-      for (uint64_t i = 0; i < index_.num_entries(); ++i) {
-        IndexEntry entry = index_.entry(i);
-        if (entry.verdict == Verdict::kept) ids_.push_back(std::move(entry.id));
-      }
-    });
+    read_kept();
     return ids_;
+  }
+  [[nodiscard]] const std::vector<EntryFacts>& facts() const override {
+    read_kept();
+    return facts_;
   }
   [[nodiscard]] const std::string& content_key() const override { return index_.content_key(); }
 
@@ -84,6 +100,15 @@ class FolderReader : public CacheReader {
   }
 
  private:
+  void read_kept() const {
+    std::call_once(kept_read_, [this] {
+      for (IndexFile::Kept& entry : index_.kept()) {
+        ids_.push_back(std::move(entry.id));
+        facts_.push_back(entry.facts);
+      }
+    });
+  }
+
   [[nodiscard]] std::shared_ptr<const Record> open(RecordKind kind, std::string_view key) const {
     const auto found = index_.find_record(key);
     if (!found)
@@ -107,11 +132,30 @@ class FolderReader : public CacheReader {
   std::filesystem::path folder_;
   IndexFile index_;
   mutable OpenFiles shards_;
-  mutable std::once_flag ids_read_;
+  mutable std::once_flag kept_read_;
   mutable std::vector<std::string> ids_;
+  mutable std::vector<EntryFacts> facts_;
 };
 
 }  // namespace
+
+EntryFacts facts_of(std::string_view meta, int64_t tokens, const uint8_t* chain_types,
+                    int64_t chains) {
+  EntryFacts out;
+  const json facts = json::parse(meta);
+  const auto text = [&](const char* name) {
+    const auto found = facts.find(name);
+    return found != facts.end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
+  out.release_date = date_number(text("release_date"));
+  if (const auto found = facts.find("resolution"); found != facts.end() && found->is_number())
+    out.resolution = found->get<float>();
+  out.by_nmr = upper(text("method")).find("NMR") != std::string::npos;
+  out.tokens = static_cast<int32_t>(tokens);
+  for (int64_t c = 0; c < chains; ++c)
+    if (chain_types[c] < out.chains.size()) ++out.chains[chain_types[c]];
+  return out;
+}
 
 std::shared_ptr<CacheReader> CacheReader::open(const std::filesystem::path& folder) {
   return std::make_shared<FolderReader>(folder);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -65,6 +66,22 @@ class Record {
   }
 };
 
+/// What a run asks of every entry before its first step, whether it will see it or not. It stands
+/// in the index, so that asking does not read a record of each.
+struct EntryFacts {
+  int32_t release_date = 0;  // YYYYMMDD; 0: none is known
+  float resolution = 0;      // Angstrom; 0: none is reported
+  int32_t tokens = 0;
+  bool by_nmr = false;
+  std::array<int32_t, 4> chains = {};   // by ChainType
+  std::array<int32_t, 4> aligned = {};  // of them with an alignment of more than the query
+  bool operator==(const EntryFacts&) const = default;
+};
+
+/// All but `aligned`, from a structure's record: its meta, tokens and types of chains.
+EntryFacts facts_of(std::string_view meta, int64_t tokens, const uint8_t* chain_types,
+                    int64_t chains);
+
 /// A cache folder, opened for reading. Safe to use from several threads.
 class CacheReader {
  public:
@@ -74,6 +91,8 @@ class CacheReader {
 
   /// Ids of the structures, sorted. The order is part of a run's reproducibility.
   [[nodiscard]] virtual const std::vector<std::string>& entries() const = 0;
+  /// Of each of entries(), in their order.
+  [[nodiscard]] virtual const std::vector<EntryFacts>& facts() const = 0;
   /// Throws BadInput when the cache has no such entry (naming the nearest ids), Corrupt on damage.
   [[nodiscard]] virtual std::shared_ptr<const Record> structure(std::string_view id) const = 0;
   /// The alignment of a sequence by the key that stands in a structure's meta; throws as above.

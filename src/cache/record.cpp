@@ -192,9 +192,11 @@ RecordIndex parse_ends(std::string_view header, std::string_view tail, uint64_t 
 /// Reads from a file, or from memory where `bytes` says so.
 class StoredRecord : public Record {
  public:
-  StoredRecord(RecordPlace place, std::string bytes, std::string name, RecordIndex index)
+  StoredRecord(RecordPlace place, std::string bytes, uint64_t bytes_at, std::string name,
+               RecordIndex index)
       : place_(std::move(place)),
         bytes_(std::move(bytes)),
+        bytes_at_(bytes_at),
         name_(std::move(name)),
         index_(std::move(index)) {}
 
@@ -278,12 +280,12 @@ class StoredRecord : public Record {
     const uint64_t offset = entry.blocks[first].offset;
     const uint64_t size = entry.blocks[last - 1].offset + entry.blocks[last - 1].packed - offset;
     std::string_view packed;
-    if (place_.file) {
+    if (offset >= bytes_at_) {
+      packed = std::string_view(bytes_).substr(offset - bytes_at_, size);
+    } else {
       std::byte* const buffer = scratch(size);
       place_.file->read(place_.offset + offset, {buffer, size});
       packed = {reinterpret_cast<const char*>(buffer), size};
-    } else {
-      packed = std::string_view(bytes_).substr(offset, size);
     }
     for (size_t i = first; i < last; ++i) {
       const ArrayEntry::BlockEntry& block = entry.blocks[i];
@@ -293,7 +295,8 @@ class StoredRecord : public Record {
   }
 
   RecordPlace place_;
-  std::string bytes_;
+  std::string bytes_;  // of the record from `bytes_at_` to its end
+  uint64_t bytes_at_;
   std::string name_;
   RecordIndex index_;
   mutable std::mutex mutex_;
@@ -318,9 +321,11 @@ std::string place_name(const RecordPlace& place, std::string_view key) {
 std::shared_ptr<StoredRecord> open_stored(RecordPlace place, RecordKind kind,
                                           std::string_view key) {
   std::string name = place_name(place, key);
-  RecordIndex index = read_record_index(place, name);
+  std::string tail;
+  RecordIndex index = read_record_index(place, name, &tail);
   expect(index, kind, key, name);
-  return std::make_shared<StoredRecord>(std::move(place), std::string(), std::move(name),
+  const uint64_t tail_at = place.size - tail.size();
+  return std::make_shared<StoredRecord>(std::move(place), std::move(tail), tail_at, std::move(name),
                                         std::move(index));
 }
 
@@ -385,7 +390,8 @@ std::string pack_record(RecordKind kind, std::string_view key,
   return out;
 }
 
-RecordIndex read_record_index(const RecordPlace& place, const std::string& name) {
+RecordIndex read_record_index(const RecordPlace& place, const std::string& name,
+                              std::string* tail_out) {
   if (place.size < kHeaderSize + kTrailerSize)
     fail<Corrupt>("{}: {} bytes are too few for a record (cut short?)", name, place.size);
   // The end first: index and trailer of most records are this small, so two reads do.
@@ -395,7 +401,9 @@ RecordIndex read_record_index(const RecordPlace& place, const std::string& name)
   const auto index = value_at<uint64_t>(tail, tail.size() - kTrailerSize);
   if (index >= kHeaderSize && index < place.size && place.size - index > tail.size())
     tail = place.file->read(place.offset + index, place.size - index);
-  return parse_ends(header, tail, place.size, name);
+  RecordIndex out = parse_ends(header, tail, place.size, name);
+  if (tail_out != nullptr) *tail_out = std::move(tail);
+  return out;
 }
 
 RecordIndex read_record_index(std::string_view bytes, const std::string& name) {
@@ -418,7 +426,7 @@ std::shared_ptr<const Record> parse_record(std::string_view bytes, const std::st
   RecordIndex index = read_record_index(bytes, name);
   expect(index, kind, key, name);
   auto record =
-      std::make_shared<StoredRecord>(RecordPlace{}, std::string(bytes), name, std::move(index));
+      std::make_shared<StoredRecord>(RecordPlace{}, std::string(bytes), 0, name, std::move(index));
   for (const std::string& array : record->names()) (void)record->array(array);
   return record;
 }

@@ -55,7 +55,9 @@ struct RecordPlace {
 
 /// Checks header, trailer and index; `name` stands in messages. Throws Corrupt, or Unsupported for
 /// another format version.
-RecordIndex read_record_index(const RecordPlace& place, const std::string& name);
+/// `tail` gets the record's last bytes, which were read with the index.
+RecordIndex read_record_index(const RecordPlace& place, const std::string& name,
+                              std::string* tail = nullptr);
 RecordIndex read_record_index(std::string_view bytes, const std::string& name);
 
 /// Opens a record: reads its ends and index now, its arrays when asked. Throws Corrupt where it is
