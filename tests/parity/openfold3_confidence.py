@@ -10,8 +10,6 @@ Run in an environment that holds openfold3 0.5.0 and torch:
     megafold parity OUT --dialect openfold3
 """
 
-import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -27,7 +25,7 @@ from openfold3.core.utils.permutation_alignment import (
 )
 from openfold3_modules import SINGLE as BLOCK
 from openfold3_modules import Cases
-from vectors import round_f32
+from vectors import begin, round_f32, write_manifest
 
 FACTS = ("atom_to_token_idx", "asym_id", "is_atomized", *(f"is_{kind}" for kind in KINDS))
 
@@ -222,20 +220,13 @@ def permutation_case(cases: Complexes, number: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tokens", type=int, default=26)
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(options.seed)
+    options = begin(__doc__, tokens=26)
     cases = Complexes(options.out, options.tokens)
     for part in (loss_cases, head_case, batch_cases):
         part(cases)
     for number in range(5):
         permutation_case(cases, number)
-    (options.out / "manifest.json").write_text(json.dumps(cases.manifest, indent=1))
+    write_manifest(options.out, cases.manifest)
 
 
 if __name__ == "__main__":

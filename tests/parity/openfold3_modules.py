@@ -11,8 +11,6 @@ Sizes are small and all weights random; everything is computed in float64 and dr
 file format is that of protenix_model.py; `--seed` gives other numbers, `--tokens` another length.
 """
 
-import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -39,7 +37,7 @@ from openfold3.core.model.layers.transition import ConditionedTransitionBlock, S
 from openfold3.core.model.primitives.normalization import AdaLN
 from openfold3.core.model.structure import diffusion_module as structure
 from openfold3.core.utils.relpos import relpos_complex
-from vectors import round_f32, save
+from vectors import begin, round_f32, save, write_manifest
 
 PAIR = {
     "c_z": 32, "c_hidden_mul": 24, "c_hidden_pair_att": 8, "no_heads_pair": 4,
@@ -482,18 +480,11 @@ def head_cases(cases: Cases) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tokens", type=int, default=17)
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(options.seed)
+    options = begin(__doc__, tokens=17)
     cases = Cases(options.out, options.tokens)
     for part in (trunk_cases, template_case, atom_cases, diffusion_cases, loss_cases, head_cases):
         part(cases)
-    (options.out / "manifest.json").write_text(json.dumps(cases.manifest, indent=1))
+    write_manifest(options.out, cases.manifest)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ with the masks it drew. With --released the model has its released sizes, and it
 beside the case in peer.pt as torch saves a state dict.
 """
 
-import argparse
-import json
 import os
 from pathlib import Path
 
@@ -24,7 +22,7 @@ os.environ.setdefault("LAYERNORM_TYPE", "torch")
 
 import torch
 from complexes import GivenDropout, fill, make_batch, make_complex, write_model_case
-from vectors import SINGLE, round_f32
+from vectors import SINGLE, round_f32, write_model_cases
 
 # Protenix casts to float32 by name in many places; here every such place is to stay in float64.
 torch.float32 = torch.float64
@@ -150,34 +148,15 @@ def write_case(out: Path, name: str, *, tokens, rows, cycles, samples, chains=5,
     return {"class": "protenix.model.protenix.Protenix", "config": config}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--released", action="store_true")
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(options.seed)
-    if options.released:
-        manifest = {
-            "model_released": write_case(
-                options.out, "model_released", tokens=14, rows=3, cycles=2, samples=1, released=True
-            )
-        }
-    else:
-        manifest = {
-            "model_many_chains": write_case(
-                options.out, "model_many_chains", tokens=37, rows=5, cycles=1, samples=2),
-            "model_one_chain_no_alignment": write_case(
-                options.out, "model_one_chain_no_alignment", tokens=21, rows=1, cycles=3,
-                samples=3, chains=1, templates=0),
-            "model_dropout": write_case(
-                options.out, "model_dropout", tokens=19, rows=4, cycles=2, samples=1, templates=1,
-                dropout=True),
-        }  # fmt: skip
-    (options.out / "manifest.json").write_text(json.dumps(manifest, indent=1))
-
+CASES = {
+    "model_many_chains": {"tokens": 37, "rows": 5, "cycles": 1, "samples": 2},
+    "model_one_chain_no_alignment": {
+        "tokens": 21, "rows": 1, "cycles": 3, "samples": 3, "chains": 1, "templates": 0,
+    },
+    "model_dropout": {
+        "tokens": 19, "rows": 4, "cycles": 2, "samples": 1, "templates": 1, "dropout": True,
+    },
+}  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    write_model_cases(__doc__, write_case, CASES)

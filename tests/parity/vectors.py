@@ -1,7 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The megafold authors
 # SPDX-License-Identifier: Apache-2.0
-"""Golden vectors as files: the safetensors format, written by hand."""
+"""Golden vectors as files: the safetensors format, written by hand; and how their makers begin and
+end."""
 
+import argparse
 import json
 import struct
 from pathlib import Path
@@ -32,3 +34,36 @@ def save(tensors: dict[str, torch.Tensor], path: Path) -> None:
         pieces.append(data)
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(pieces))
+
+
+def begin(doc: str, **options: int | bool) -> argparse.Namespace:
+    """Reads the command line (OUT, --seed and these options with their defaults), makes the folder;
+    from here on everything is in float64 and drawn from the seed."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    for name, default in {"seed": 1, **options}.items():
+        if isinstance(default, bool):
+            parser.add_argument(f"--{name}", action="store_true")
+        else:
+            parser.add_argument(f"--{name}", type=int, default=default)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(given.seed)
+    return given
+
+
+def write_manifest(out: Path, cases: dict[str, dict]) -> None:
+    (out / "manifest.json").write_text(json.dumps(cases, indent=1))
+
+
+def write_model_cases(doc: str, write_case, cases: dict[str, dict]) -> None:
+    """A maker of whole models: write_case(out, name, **case) for each, or with --released one of
+    the released sizes."""
+    options = begin(doc, released=False)
+    if options.released:
+        sizes = {"tokens": 14, "rows": 3, "cycles": 2, "samples": 1}
+        cases = {"model_released": sizes | {"released": True}}
+    write_manifest(
+        options.out, {name: write_case(options.out, name, **case) for name, case in cases.items()}
+    )
