@@ -30,15 +30,8 @@ at::Tensor confidence_losses(const TrainingOutput& output, const Batch& batch,
   const at::Tensor partners = resolved.index_select(0, center) * batch.token_mask.to(x.options()) *
                               at::logical_or(batch.is_atomized, batch.is_ligand).logical_not();
   const at::Tensor rep = distance_atoms(batch), real = batch.token_mask.gt(0);
-  TokenFrames frames = token_frames(batch, conventions), frames_true = frames;
-  if (!conventions.frames_from_conformer) {
-    const auto of_structure = [&](const at::Tensor& positions, const at::Tensor& known) {
-      return structure_frames(frames, batch.is_atomized.logical_or(batch.is_ligand), batch.asym_id,
-                              batch.atom_to_token, positions, known);
-    };
-    frames_true = of_structure(truth, resolved);
-    frames = of_structure(x[0], batch.atom_mask);
-  }
+  TokenFrames frames = frames_of(batch, conventions, x[0], batch.atom_mask);
+  TokenFrames frames_true = frames_of(batch, conventions, truth, resolved);
   for (TokenFrames* const f : {&frames, &frames_true})
     *f = {f->atoms.to(x.device()), f->has_frame.to(x.device())};
   const auto one = [](const at::Tensor& of_sample) { return of_sample.unsqueeze(0); };

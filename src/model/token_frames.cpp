@@ -150,6 +150,14 @@ TokenFrames structure_frames(const TokenFrames& residues, const at::Tensor& is_a
   return out;
 }
 
+TokenFrames frames_of(const Batch& batch, const Conventions& conventions, const at::Tensor& x,
+                      const at::Tensor& known) {
+  const TokenFrames frames = token_frames(batch, conventions);
+  if (conventions.frames_from_conformer) return frames;
+  return structure_frames(frames, batch.is_atomized.logical_or(batch.is_ligand), batch.asym_id,
+                          batch.atom_to_token, x, known);
+}
+
 at::Tensor atom_in_token(const at::Tensor& atom_to_token, int64_t num_tokens) {
   const at::Tensor atoms = at::arange(atom_to_token.size(0), atom_to_token.options());
   // The first atom of each token: the smallest index that points there.

@@ -34,6 +34,11 @@ struct TokenFrames {
                                            const at::Tensor& atom_to_token, const at::Tensor& x,
                                            const at::Tensor& known);
 
+/// What the conventions take for the frames of the structure x [A, 3] of which `known` [A] tells
+/// the atoms that are there: token_frames(), or structure_frames() of it. On the CPU.
+[[nodiscard]] TokenFrames frames_of(const Batch& batch, const Conventions& conventions,
+                                    const at::Tensor& x, const at::Tensor& known);
+
 /// An atom's place in its token, i64 [A], from atom_to_token (ascending).
 [[nodiscard]] at::Tensor atom_in_token(const at::Tensor& atom_to_token, int64_t num_tokens);
 

@@ -84,7 +84,8 @@ bool chains_clash(const Batch& batch, const at::Tensor& x) {
 }
 
 Confidence confidence_scores(const Batch& batch, const ConfidenceLogits& logits,
-                             const at::Tensor& distogram_logits, const at::Tensor& x) {
+                             const at::Tensor& distogram_logits, const at::Tensor& x,
+                             const Conventions& conventions) {
   Confidence out;
   const at::Tensor plddt = at::softmax(logits.plddt.to(at::kDouble), -1);
   out.plddt = values(at::matmul(plddt, centres(plddt.size(-1), 100, plddt)));
@@ -97,7 +98,8 @@ Confidence confidence_scores(const Batch& batch, const ConfidenceLogits& logits,
   const auto near = static_cast<int64_t>((kContact - kFirst) / (kLast - kFirst) * bins);
   out.contact = values(distance.slice(-1, 0, near).sum(-1));
 
-  const at::Tensor has_frame = token_frames(batch).has_frame.to(error.device());
+  const at::Tensor has_frame =
+      frames_of(batch, conventions, x, batch.atom_mask).has_frame.to(error.device());
   const at::Tensor asym = batch.asym_id;
   const at::Tensor same = asym.unsqueeze(1).eq(asym.unsqueeze(0));
   const int64_t n = asym.size(0);

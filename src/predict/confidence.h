@@ -13,6 +13,7 @@
 
 #include "batch/batch.h"
 #include "model/confidence_head.h"
+#include "model/conventions.h"
 
 namespace megafold {
 
@@ -45,8 +46,10 @@ struct Confidence {
 /// chain has atoms, nearer than 1.1 A (SI 5.9.2). x [A, 3].
 [[nodiscard]] bool chains_clash(const Batch& batch, const at::Tensor& x);
 
-/// All of them for one sample x [A, 3] of a batch without padding.
+/// All of them for one sample x [A, 3] of a batch without padding. The conventions say whether the
+/// frames that pTM looks from are the reference conformers' or x's own.
 [[nodiscard]] Confidence confidence_scores(const Batch& batch, const ConfidenceLogits& logits,
-                                           const at::Tensor& distogram_logits, const at::Tensor& x);
+                                           const at::Tensor& distogram_logits, const at::Tensor& x,
+                                           const Conventions& conventions = {});
 
 }  // namespace megafold

@@ -44,6 +44,29 @@ TEST(Confidence, TmScaleAndScoreAreTheFormulas) {
   EXPECT_TRUE(std::isnan(predicted_tm(p, at::zeros({3}, at::kBool), pairs, 3)));
 }
 
+TEST(Confidence, TheDialectSaysWhoseFramesPtmLooksFrom) {
+  // The ligand's atoms have no frame of their own where they lie on a line. Their rows alone are
+  // right, so pTM tells whether they are looked from.
+  const Batch batch = test::small_batch("dimer", 92);
+  const int64_t n = batch.num_tokens();
+  const at::Tensor pae_bin = batch.is_ligand.logical_not().to(at::kLong).unsqueeze(1) * 63;
+  const ConfidenceLogits logits = logits_of(batch, pae_bin.expand({n, n}));
+  const auto ptm = [&](const at::Tensor& x, Dialect dialect) {
+    return confidence_scores(batch, logits, at::zeros({n, n, 64}, at::kDouble), x,
+                             conventions_of(dialect))
+        .ptm;
+  };
+  const at::Tensor line = batch.atom_positions.to(at::kDouble);  // as the entry has the ligand
+  at::Tensor bent = line.clone();
+  for (int64_t a = 0; a < batch.num_atoms(); ++a)
+    if (batch.is_ligand[batch.atom_to_token[a]].item<bool>()) bent[a][0] += a % 2 == 0 ? 1.0 : 0.0;
+  EXPECT_LT(ptm(line, Dialect::openfold3), 0.1);
+  EXPECT_GT(ptm(bent, Dialect::openfold3), 0.9);
+  // The others take the conformer's, whatever the structure is.
+  EXPECT_GT(ptm(line, Dialect::protenix), 0.9);
+  EXPECT_DOUBLE_EQ(ptm(line, Dialect::protenix), ptm(bent, Dialect::protenix));
+}
+
 TEST(Confidence, AComplexHasScoresByChainAndPair) {
   const Batch batch = test::small_batch("dimer", 92);
   const int64_t n = batch.num_tokens();

@@ -107,7 +107,8 @@ Prediction predict(const CacheReader& cache, const PredictOptions& options) {
                        static_cast<double>(std::max<int64_t>(1, result.stereocentres));
     if (!samples.confidence.empty())
       sample.confidence = confidence_scores(batch, samples.confidence[static_cast<size_t>(s)],
-                                            samples.distogram_logits, samples.x[s]);
+                                            samples.distogram_logits, samples.x[s],
+                                            conventions_of(checkpoint.model().dialect));
     sample.mark = (sample.confidence ? sample.confidence->ranking_score : 0) - share;
     result.samples.push_back(std::move(sample));
   }
