@@ -9,7 +9,8 @@
 //   O += P V         rows of P times V                    dK += dS^T Q     columns of dS times Q
 //   dP = dO V^T      rows of dO times panels of V^T       dQ += dS K       rows of dS times K
 //
-// Bound by the multiply-add units: 2 D of them an element of S forward, 5 D backward.
+// Bound by the multiply-add units: 2 D of them an element of S forward, 5 D backward (7 D in 16-bit
+// types, whose delta takes a pass of its own).
 //
 // The same bits for any number of threads: a task owns what it sums. The bias' gradient is summed
 // over rows in chunks whose number the shapes alone decide, and the chunks are added in order.
@@ -502,23 +503,50 @@ void backward_row(const EvoAttentionBackward& p, const Row& row, const Bias<A>& 
       std::copy(lse + i, lse + i + count, s.largest);
     }
 
+    // S and dP of a tile; and the weight P of some keys, with what they are open by.
+    const auto tile_products = [&](const Tile& t) {
+      tile_scores(f, t, s);
+      simd::product<false>(count, t.n, f.head_dim, s.dout, n.width, 1,
+                           s.v_panels + t.j * f.head_dim, Sizes<A>::kPanel,
+                           Sizes<A>::kPanel * f.head_dim, s.dscores, kTileKeys);
+    };
+    const auto weight_at = [&](int64_t line, int64_t j, int64_t l, Vector<A> open) {
+      const A* const b = bias.row(row, i + line);
+      Vector<A> score = load(s.scores + line * kTileKeys + l) + open;
+      if (b != nullptr) score += load_some(b + j + l, f.keys - j - l);
+      // A query that sees nothing has lse = -infinity, and S - infinity gives it P = 0.
+      const A shift = s.largest[line] == kLowest<A> ? -kLowest<A> : s.largest[line];
+      return simd::exp(score - shift);
+    };
+    // The output was rounded to 16 bits, and a delta of it leaves rows of dS that do not add up to
+    // 0: what sums over keys, a bias' projection or a norm's, sees that. So delta = sum_j P dP.
+    if (any && sizeof(T) == 2) {
+      std::fill(s.delta, s.delta + count, A(0));
+      for (int64_t j = 0; j < n.keys; j += kTileKeys) {
+        const Tile t = {i, count, j, std::min(kTileKeys, n.keys - j)};
+        tile_products(t);
+        for (int64_t line = 0; line < count; ++line) {
+          Vector<A> sum{};
+          for (int64_t l = 0; l < t.n; l += kLanes<A>) {
+            const Vector<A> open = load(s.opening + j + l);
+            const Vector<A> dp = load(s.dscores + line * kTileKeys + l);
+            sum += open < A(0) ? Vector<A>{} : weight_at(line, j, l, open) * dp;
+          }
+          s.delta[line] += simd::sum<A>(sum);
+        }
+      }
+    }
+
     for (int64_t j = 0; any && j < n.keys; j += kTileKeys) {
       const Tile t = {i, count, j, std::min(kTileKeys, n.keys - j)};
-      tile_scores(f, t, s);
-      simd::product<false>(count, t.n, f.head_dim, s.dout, n.width, 1, s.v_panels + j * f.head_dim,
-                           Sizes<A>::kPanel, Sizes<A>::kPanel * f.head_dim, s.dscores, kTileKeys);
+      tile_products(t);
       for (int64_t line = 0; line < count; ++line) {
         A *const x = s.scores + line * kTileKeys, *const dx = s.dscores + line * kTileKeys;
-        const A* const b = bias.row(row, i + line);
         A* const db = dbias == nullptr ? nullptr : dbias + (i + line) * f.keys;
         const A delta = s.delta[line];
-        // A query that sees nothing has lse = -infinity, and S - infinity gives it P = 0.
-        const A shift = s.largest[line] == kLowest<A> ? -kLowest<A> : s.largest[line];
         for (int64_t l = 0; l < t.n; l += kLanes<A>) {
           const Vector<A> open = load(s.opening + j + l);
-          Vector<A> score = load(x + l) + open;
-          if (b != nullptr) score += load_some(b + j + l, f.keys - j - l);
-          const Vector<A> weight = simd::exp(score - shift);
+          const Vector<A> weight = weight_at(line, j, l, open);
           const Vector<A> ds = open < A(0) ? Vector<A>{} : weight * (load(dx + l) - delta);
           store(x + l, weight);
           store(dx + l, ds);
