@@ -629,7 +629,9 @@ BuildReport build_cache(const BuildOptions& options) {
                               ? FolderLock::whole(options.out)
                               : FolderLock::part(options.out, options.part, options.parts);
   if (options.parts == 1) remove_leftovers(options.out);  // another part's file may be its own
-  return CacheBuilder(options, folder, dictionary).run();
+  BuildReport report = CacheBuilder(options, folder, dictionary).run();
+  if (options.finished) options.finished(report);
+  return report;
 }
 
 std::string to_json(const BuildReport& report) {

@@ -64,6 +64,8 @@ struct BuildOptions {
   /// The same for alignments; `reason` is empty where it was made or was there.
   std::function<void(size_t done, size_t total, const std::string& name, const std::string& reason)>
       alignment_progress;
+  /// Called at the end, while no other builder may touch the folder: for what else goes into it.
+  std::function<void(const BuildReport& report)> finished;
 };
 
 /// Builds, writes the index and then report.json, and says what became of each entry. An entry that

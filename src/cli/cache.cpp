@@ -59,6 +59,13 @@ void build(const BuildOptions& given, const std::string& part, bool strict) {
   BuildOptions options = given;
   if (!part.empty() && std::sscanf(part.c_str(), "%d/%d", &options.part, &options.parts) != 2)
     fail<BadInput>("--shard {}: expected i/n, such as 1/4", part);
+  const fs::path page =
+      options.out / (options.parts == 1
+                         ? std::string("report.html")
+                         : fmt::format("report-{}-of-{}.html", options.part, options.parts));
+  options.finished = [&](const BuildReport& report) {
+    publish(page, cache_page_html({report, options.data.string(), options.out.string()}));
+  };
   BuildReport report;
   {
     const BuildProgress progress;
@@ -68,11 +75,6 @@ void build(const BuildOptions& given, const std::string& part, bool strict) {
     options.progress = nullptr;
     options.alignment_progress = nullptr;
   }
-  const fs::path page =
-      options.out / (options.parts == 1
-                         ? std::string("report.html")
-                         : fmt::format("report-{}-of-{}.html", options.part, options.parts));
-  publish(page, cache_page_html({report, options.data.string(), options.out.string()}));
   for (const std::string& damage : report.damaged) fmt::print(stderr, "not used: {}\n", damage);
   for (const std::string& reason : report.damaged_templates)
     fmt::print(stderr, "no template: {}\n", reason);
