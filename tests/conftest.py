@@ -27,3 +27,12 @@ def megafold():
 
     run.program = program
     return run
+
+
+@pytest.fixture(scope="session")
+def cache(megafold, tmp_path_factory):
+    """The demonstration's six entries as a cache, for tests that only read it."""
+    folder = tmp_path_factory.mktemp("demo") / "cache"
+    done = megafold("cache", "build", "--data", ROOT / "data", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder

@@ -62,6 +62,14 @@ def bench(program: Path, ccd: Path, folder: Path, visits: int, builds: int) -> d
     return out
 
 
+def finish(record: dict, out: Path | None) -> None:
+    """Prints a record, and writes it where a file is named."""
+    text = json.dumps(record, indent=1) + "\n"
+    if out:
+        out.write_text(text)
+    print(text, end="")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--program", type=Path, default=Path("build/cpu/megafold"))
@@ -85,10 +93,7 @@ def main():
         record["entries"][folder.name] = bench(
             options.program, options.ccd, folder, options.visits, options.builds
         )
-    text = json.dumps(record, indent=1) + "\n"
-    if options.out:
-        options.out.write_text(text)
-    print(text, end="")
+    finish(record, options.out)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
 
-from bench_cached import cpu_name
+from bench_cached import cpu_name, finish
 
 
 def run(program: Path, test: str) -> str:
@@ -57,10 +57,7 @@ def main():
         "loader_thread_memory_mb": float(figures(memory, "loader").split()[0]),
         "loader_waits": json.loads(figures(waits, "waits")),
     }
-    text = json.dumps(record, indent=1) + "\n"
-    if options.out:
-        options.out.write_text(text)
-    print(text, end="")
+    finish(record, options.out)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ the left: what a coder with that model could reach at best. Needs numpy and zsta
 
 import argparse
 import importlib.util
-import json
 import lzma
 import time
 from pathlib import Path
 
 import numpy as np
 import zstandard
+from bench_cached import finish
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = 1 << 17  # of the cache
@@ -92,10 +92,7 @@ def main():
             for name, (size, seconds) in sums.items()
         },
     }
-    text = json.dumps(record, indent=1) + "\n"
-    if options.out:
-        options.out.write_text(text)
-    print(text, end="")
+    finish(record, options.out)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,28 @@ void check(bool good, const std::string& key, const char* what, int64_t index, i
                   what, index, value, limit);
 }
 
+/// Lists of one length each, one list after the other: `count` of `atoms` values from `start` on,
+/// at least `least` of both, and together `total`.
+struct Lists {
+  std::span<const int32_t> atoms, start, count;
+};
+struct ListNames {
+  const char *atoms, *start, *total;
+};
+void check_lists(const std::string& key, const ListNames& name, const Lists& lists, int64_t least,
+                 int64_t total) {
+  int64_t next = 0;
+  for (size_t i = 0; i < lists.atoms.size(); ++i) {
+    const auto row = static_cast<int64_t>(i);
+    const int64_t n = lists.atoms[i], values = n * lists.count[i];
+    check(n >= least && lists.count[i] >= least, key, name.atoms, row, n, least);
+    check(lists.start[i] == next && values <= total - next, key, name.start, row, lists.start[i],
+          next);
+    next += values;
+  }
+  check(next == total, key, name.total, std::ssize(lists.atoms), next, total);
+}
+
 }  // namespace
 
 StructureView::StructureView(std::shared_ptr<const Record> record) : record_(std::move(record)) {
@@ -154,20 +176,10 @@ StructureView::StructureView(std::shared_ptr<const Record> record) : record_(std
 }
 
 void StructureView::check_conformers() const {
-  const int64_t G = std::ssize(conformer_atoms), F = std::ssize(conformer_position) / 3;
-  int64_t next = 0;
-  for (size_t g = 0; g < static_cast<size_t>(G); ++g) {
-    const auto row = static_cast<int64_t>(g);
-    const int64_t n = conformer_atoms[g], positions = n * conformer_count[g];
-    check(n >= 1 && conformer_count[g] >= 1, key(), "atoms of a conformer", row, n, 1);
-    check(conformer_start[g] == next && positions <= F - next, key(), "first conformer", row,
-          conformer_start[g], next);
-    next += positions;
-  }
-  check(next == F, key(), "number of conformers' positions", G, next, F);
-  check(std::ssize(residue_conformer) == std::ssize(residue_permutation), key(),
-        "number of residues with a row of conformers", 0, std::ssize(residue_conformer),
-        std::ssize(residue_permutation));
+  const int64_t G = std::ssize(conformer_atoms);
+  check_lists(key(), {"atoms of a conformer", "first conformer", "number of conformers' positions"},
+              {conformer_atoms, conformer_start, conformer_count}, 1,
+              std::ssize(conformer_position) / 3);
   for (size_t r = 0; r < residue_conformer.size(); ++r) {
     const int32_t g = residue_conformer[r];
     check(g >= -1 && g < G, key(), "conformers of residue", static_cast<int64_t>(r), g, G);
@@ -182,7 +194,7 @@ void StructureView::check_conformers() const {
 }
 
 void StructureView::check_symmetry() const {
-  const int64_t C = num_chains(), P = std::ssize(permutation_atoms), V = std::ssize(permutation);
+  const int64_t C = num_chains(), P = std::ssize(permutation_atoms);
   for (size_t c = 0; c < static_cast<size_t>(C); ++c) {
     const auto row = static_cast<int64_t>(c);
     check(molecule[c] >= 0 && molecule[c] < C, key(), "molecule", row, molecule[c], C);
@@ -191,20 +203,16 @@ void StructureView::check_symmetry() const {
     check(molecule_rank[c] >= 0 && molecule_rank[c] < C, key(), "rank in the molecule", row,
           molecule_rank[c], C);
   }
-  int64_t next = 0;
+  check_lists(
+      key(), {"atoms of a permutation", "first permutation", "number of permutation values"},
+      {permutation_atoms, permutation_start, permutation_count}, 2, std::ssize(permutation));
   for (size_t p = 0; p < static_cast<size_t>(P); ++p) {
-    const auto row = static_cast<int64_t>(p);
-    const int64_t n = permutation_atoms[p], values = n * permutation_count[p];
-    check(n >= 2 && permutation_count[p] >= 2, key(), "atoms of a permutation", row, n, 2);
-    check(permutation_start[p] == next && values <= V - next, key(), "first permutation", row,
-          permutation_start[p], next);
-    for (int64_t v = next; v < next + values; ++v) {
+    const int64_t n = permutation_atoms[p], first = permutation_start[p];
+    for (int64_t v = first; v < first + n * permutation_count[p]; ++v) {
       const int32_t image = permutation[static_cast<size_t>(v)];
       check(image >= 0 && image < n, key(), "permutation", v, image, n);
     }
-    next += values;
   }
-  check(next == V, key(), "number of permutation values", P, next, V);
   std::vector<int32_t> atoms(residue_permutation.size(), 0);  // of each residue
   for (size_t a = 0; a < ref_space_uid.size(); ++a) {
     const int32_t uid = ref_space_uid[a];

@@ -83,14 +83,8 @@ class Importer {
 
   void note(std::string text) { report_.notes.push_back(std::move(text)); }
 
-  /// A file of the source under a name in `out`.
   void place(const fs::path& file, const fs::path& name) {
-    const fs::path target = options_.out / name;
-    fs::create_directories(target.parent_path());
-    if (options_.copy)
-      fs::copy_file(file, target);
-    else
-      fs::create_symlink(fs::absolute(file), target);
+    internal::place_file(options_, file, name);
   }
 
   void import_entries(const std::optional<std::set<std::string>>& wanted) {
@@ -385,6 +379,16 @@ class Importer {
 };
 
 }  // namespace
+
+void internal::place_file(const ImportOptions& options, const fs::path& file,
+                          const fs::path& name) {
+  const fs::path target = options.out / name;
+  fs::create_directories(target.parent_path());
+  if (options.copy)
+    fs::copy_file(file, target);
+  else
+    fs::create_symlink(fs::absolute(file), target);
+}
 
 const std::vector<std::string>& import_sources() {
   static const std::vector<std::string> kSources = {"openproteinset", "openfold3", "colabfold",

@@ -43,6 +43,9 @@ const std::vector<std::string>& import_sources();
 ImportReport import_folder(const ImportOptions& options);
 
 namespace internal {
+/// Puts a file at a place in the new folder: a link to it, or a copy where options.copy says so.
+void place_file(const ImportOptions& options, const std::filesystem::path& file,
+                const std::filesystem::path& name);
 ImportReport import_alphafold3(const ImportOptions& options);
 }  // namespace internal
 

@@ -185,12 +185,7 @@ class Job {
     }
     for (const char* const packed : {".gz", ".zst"})
       if (content.path.extension() == packed) name += packed;
-    const fs::path target = options_.out / name;
-    fs::create_directories(target.parent_path());
-    if (options_.copy)
-      fs::copy_file(content.path, target);
-    else
-      fs::create_symlink(fs::absolute(content.path), target);
+    internal::place_file(options_, content.path, name);
   }
 
   std::vector<std::string> read_ids(const Field& id) {
@@ -248,7 +243,7 @@ class Job {
       std::string table;
       for (const Field& known : field.at("templates").items())
         read_template(known, entity, text.size(), table);
-      if (!table.empty()) publish(alignment_folder(entity) / "templates.m8", table);
+      if (!table.empty()) publish(options_.out / alignment_folder(entity) / "templates.m8", table);
     }
     entities_.push_back(std::move(entity));
   }
@@ -265,7 +260,7 @@ class Job {
   }
 
   [[nodiscard]] fs::path alignment_folder(const JobEntity& entity) const {
-    return options_.out / "alignments" / (name_ + "_" + entity.chains.front());
+    return fs::path("alignments") / (name_ + "_" + entity.chains.front());
   }
 
   void read_alignments(const Field& field, const JobEntity& entity) {
@@ -280,14 +275,12 @@ class Job {
                       entity.chains.front()));
       return;
     }
-    const auto relative = [&](const char* name) {
-      return fs::path("alignments") / (name_ + "_" + entity.chains.front()) / name;
-    };
+    const fs::path folder = alignment_folder(entity);
     // The chain's own alignment is the query alone where the text is empty.
     const bool has_rows = !unpaired->path.empty() || !unpaired->text.empty();
     const bool has_pairs = paired && (!paired->path.empty() || !paired->text.empty());
-    if (has_rows) place(*unpaired, relative("unpaired.a3m"));
-    if (has_pairs) place(*paired, relative("uniprot_paired.a3m"));
+    if (has_rows) place(*unpaired, folder / "unpaired.a3m");
+    if (has_pairs) place(*paired, folder / "uniprot_paired.a3m");
     report_.alignments += has_rows || has_pairs ? 1 : 0;
   }
 

@@ -24,14 +24,6 @@ CONFIG = ROOT / "configs/demo_crops.yaml"
 
 
 @pytest.fixture(scope="module")
-def cache(megafold, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dataset") / "cache"
-    done = megafold("cache", "build", "--data", ROOT / "data", "--out", folder)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-@pytest.fixture(scope="module")
 def settings(cache):
     return [f"data.cache={cache}", "seed=11", "data.crop.tokens=40", "data.msa.max_rows=16"]
 

@@ -10,14 +10,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-np = pytest.importorskip("numpy")
-pytest.importorskip("zstandard", reason="python -m pip install zstandard")
+from cache_reader import np, reader
 
 ROOT = Path(__file__).resolve().parents[2]
-_spec = importlib.util.spec_from_file_location("reader", ROOT / "python/megafold/cache.py")
-reader = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reader)
 _spec = importlib.util.spec_from_file_location("pages", ROOT / "tests/predict/test_report.py")
 pages = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(pages)

@@ -3,20 +3,13 @@
 """megafold.cache.open against the entries themselves, read here by other means, and damage."""
 
 import gzip
-import importlib.util
 import shutil
 from pathlib import Path
 
 import pytest
-
-np = pytest.importorskip("numpy")
-pytest.importorskip("zstandard", reason="python -m pip install zstandard")
+from cache_reader import np, reader
 
 ROOT = Path(__file__).resolve().parents[2]
-# By its path: the package around it needs torch, the reader does not.
-_spec = importlib.util.spec_from_file_location("reader", ROOT / "python/megafold/cache.py")
-reader = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reader)
 
 
 @pytest.fixture(scope="module")

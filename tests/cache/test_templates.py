@@ -2,20 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Template hits from files to the cache, compared with the entries' own records."""
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
 
 import pytest
-
-np = pytest.importorskip("numpy")
-pytest.importorskip("zstandard", reason="python -m pip install zstandard")
+from cache_reader import np, reader
 
 ROOT = Path(__file__).resolve().parents[2]
-_spec = importlib.util.spec_from_file_location("reader", ROOT / "python/megafold/cache.py")
-reader = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reader)
 
 LETTERS = "ARNDCQEGHILKMFPSTWYV"
 HITS = """\

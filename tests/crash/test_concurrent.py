@@ -4,7 +4,6 @@
 where src/cache/build_test.cpp has the same within one.
 """
 
-import importlib.util
 import json
 import os
 import shutil
@@ -13,14 +12,9 @@ import threading
 from pathlib import Path
 
 import pytest
-
-np = pytest.importorskip("numpy")
-pytest.importorskip("zstandard", reason="python -m pip install zstandard")
+from cache_reader import np, reader
 
 ROOT = Path(__file__).resolve().parents[2]
-_spec = importlib.util.spec_from_file_location("reader", ROOT / "python/megafold/cache.py")
-reader = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reader)
 
 NAMES = ("1kd8", "1pzp", "1ubq", "2q2k", "4i6p", "4zey")
 

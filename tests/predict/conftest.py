@@ -18,14 +18,6 @@ training: {steps: 6, batch: 1, checkpoint_steps: 100, log_steps: 5}
 
 
 @pytest.fixture(scope="session")
-def cache(megafold, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("predict") / "cache"
-    done = megafold("cache", "build", "--data", ROOT / "data", "--out", folder)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-@pytest.fixture(scope="session")
 def tiny_run(megafold, cache, tmp_path_factory):
     """A run's folder with everything that `./dev demo` leaves, after six steps."""
     folder = tmp_path_factory.mktemp("predict") / "run"

@@ -29,14 +29,6 @@ training: {{steps: {steps}, batch: 1, checkpoint_steps: 10, log_steps: 5}}
 """
 
 
-@pytest.fixture(scope="module")
-def cache(megafold, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("resume") / "cache"
-    done = megafold("cache", "build", "--data", ROOT / "data", "--out", folder)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
 @pytest.fixture
 def train(megafold, cache, tmp_path):
     """Runs `megafold train` in tmp_path/NAME and returns the finished process."""

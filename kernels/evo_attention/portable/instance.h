@@ -17,35 +17,18 @@ void launch_backward(const EvoAttentionBackward&, void* workspace, Stream);
 }  // namespace megafold::kernels::evo_portable
 
 #if defined(__CUDACC__) || defined(__HIP__)
-#if defined(__HIP__)
-#include "kernels/common/arch/cdna/launch.h"
-#else
-#include "kernels/common/arch/sm80/launch.cuh"
-#endif
+#include "kernels/common/arch/start.h"
 #include "kernels/evo_attention/portable/launch.h"
 
 namespace megafold::kernels::evo_portable {
 
-struct StartOnGpu {
-#if defined(__HIP__)
-  static constexpr int kWave = 64, kRun = 4;
-#else
-  static constexpr int kWave = 32, kRun = 2;
-#endif
-  Stream stream;
-  template <class Kernel>
-  void operator()(const typename Kernel::Args& args, int64_t blocks) const {
-    arch::launch<Kernel>(args, blocks, stream);
-  }
-};
-
 template <class T, int head_dim>
 void launch_forward(const EvoAttentionForward& p, Stream stream) {
-  start_forward<Config<T, head_dim>>(p, StartOnGpu{stream});
+  start_forward<Config<T, head_dim>>(p, arch::StartOnGpu{stream});
 }
 template <class T, int head_dim>
 void launch_backward(const EvoAttentionBackward& p, void* workspace, Stream stream) {
-  start_backward<Config<T, head_dim>>(p, workspace, StartOnGpu{stream});
+  start_backward<Config<T, head_dim>>(p, workspace, arch::StartOnGpu{stream});
 }
 
 }  // namespace megafold::kernels::evo_portable

@@ -8,26 +8,16 @@
 
 namespace megafold::kernels::evo_portable {
 
-template <class Arch>
-struct StartEmulated {
-  static constexpr int kWave = Arch::kWave, kRun = Arch::kRun;
-  bool backwards;
-  template <class Kernel>
-  void operator()(const typename Kernel::Args& args, int64_t blocks) const {
-    arch::host::launch<Kernel, Arch>(args, blocks, backwards);
-  }
-};
-
 template <class Arch, class T>
 void emulate_forward(const EvoAttentionForward& p, bool backwards) {
   with_head_dim(p.head_dim, [&]<int head_dim>() {
-    start_forward<Config<T, head_dim>>(p, StartEmulated<Arch>{backwards});
+    start_forward<Config<T, head_dim>>(p, arch::host::StartEmulated<Arch>{backwards});
   });
 }
 template <class Arch, class T>
 void emulate_backward(const EvoAttentionBackward& p, void* workspace, bool backwards) {
   with_head_dim(p.forward.head_dim, [&]<int head_dim>() {
-    start_backward<Config<T, head_dim>>(p, workspace, StartEmulated<Arch>{backwards});
+    start_backward<Config<T, head_dim>>(p, workspace, arch::host::StartEmulated<Arch>{backwards});
   });
 }
 

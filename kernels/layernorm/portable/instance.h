@@ -16,35 +16,18 @@ void launch_backward(const LayerNormBackward&, void* workspace, Stream);
 }  // namespace megafold::kernels::layernorm_portable
 
 #if defined(__CUDACC__) || defined(__HIP__)
-#if defined(__HIP__)
-#include "kernels/common/arch/cdna/launch.h"
-#else
-#include "kernels/common/arch/sm80/launch.cuh"
-#endif
+#include "kernels/common/arch/start.h"
 #include "kernels/layernorm/portable/launch.h"
 
 namespace megafold::kernels::layernorm_portable {
 
-struct StartOnGpu {
-#if defined(__HIP__)
-  static constexpr int kWave = 64;
-#else
-  static constexpr int kWave = 32;
-#endif
-  Stream stream;
-  template <class Kernel>
-  void operator()(const typename Kernel::Args& args, int64_t blocks) const {
-    arch::launch<Kernel>(args, blocks, stream);
-  }
-};
-
 template <class T>
 void launch_forward(const LayerNormForward& p, Stream stream) {
-  start_forward<T>(p, StartOnGpu{stream});
+  start_forward<T>(p, arch::StartOnGpu{stream});
 }
 template <class T>
 void launch_backward(const LayerNormBackward& b, void* workspace, Stream stream) {
-  start_backward<T>(b, workspace, StartOnGpu{stream});
+  start_backward<T>(b, workspace, arch::StartOnGpu{stream});
 }
 
 }  // namespace megafold::kernels::layernorm_portable

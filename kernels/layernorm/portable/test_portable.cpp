@@ -12,16 +12,6 @@
 namespace megafold::kernels::layernorm_test {
 namespace {
 
-template <class Arch>
-struct StartEmulated {
-  static constexpr int kWave = Arch::kWave;
-  bool backwards;
-  template <class Kernel>
-  void operator()(const typename Kernel::Args& args, int64_t blocks) const {
-    arch::host::launch<Kernel, Arch>(args, blocks, backwards);
-  }
-};
-
 template <class F>
 void with_element(DType dtype, const F& f) {
   if (dtype == DType::bf16) {
@@ -42,7 +32,7 @@ const Implementation<LayerNormForward> kForward = {
     .launch =
         [](const LayerNormForward& p, void*, Stream) {
           with_element(p.dtype, [&]<class T>() {
-            layernorm_portable::start_forward<T>(p, StartEmulated<Arch>{backwards});
+            layernorm_portable::start_forward<T>(p, arch::host::StartEmulated<Arch>{backwards});
           });
         },
 };
@@ -56,7 +46,8 @@ const Implementation<LayerNormBackward> kBackward = {
     .launch =
         [](const LayerNormBackward& b, void* workspace, Stream) {
           with_element(b.forward.dtype, [&]<class T>() {
-            layernorm_portable::start_backward<T>(b, workspace, StartEmulated<Arch>{backwards});
+            layernorm_portable::start_backward<T>(b, workspace,
+                                                  arch::host::StartEmulated<Arch>{backwards});
           });
         },
 };

@@ -12,21 +12,11 @@
 namespace megafold::kernels::smooth_lddt_test {
 namespace {
 
-template <class Arch>
-struct StartEmulated {
-  static constexpr int kWave = Arch::kWave;
-  bool backwards;
-  template <class Kernel>
-  void operator()(const typename Kernel::Args& args, int64_t blocks) const {
-    arch::host::launch<Kernel, Arch>(args, blocks, backwards);
-  }
-};
-
 template <class Arch, bool backwards>
 const Implementation<SmoothLddt> kEmulated = {
     "emulated", Place::cpu, smooth_lddt_portable_refuses, smooth_lddt_portable::workspace_bytes,
     [](const SmoothLddt& p, void* workspace, Stream) {
-      smooth_lddt_portable::start(p, workspace, StartEmulated<Arch>{backwards});
+      smooth_lddt_portable::start(p, workspace, arch::host::StartEmulated<Arch>{backwards});
     }};
 
 template <class Arch>

@@ -21,4 +21,15 @@ void launch(const typename Kernel::Args& args, int64_t blocks, bool backwards = 
       [&args](int64_t block) { Kernel::template run<Arch>(args, block); });
 }
 
+/// What a launch.h of portable kernels starts them with; on a GPU: start.h, StartOnGpu.
+template <class Arch>
+struct StartEmulated {
+  static constexpr int kWave = Arch::kWave, kRun = Arch::kRun;
+  bool backwards;
+  template <class Kernel>
+  void operator()(const typename Kernel::Args& args, int64_t blocks) const {
+    launch<Kernel, Arch>(args, blocks, backwards);
+  }
+};
+
 }  // namespace megafold::kernels::arch::host
