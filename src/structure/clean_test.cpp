@@ -74,6 +74,9 @@ TEST(Clean, AnEntryToPredictHasItsAtomsUnresolved) {
   for (const Chain& chain : cleaned.structure.chains)
     for (const Residue& residue : chain.residues) EXPECT_FALSE(residue.any_resolved());
   EXPECT_EQ(cleaned.structure.bonds.size(), 2U);  // the peptide's and the ligand's
+  // A file that was cut off before its coordinates looks the same, so it is said.
+  ASSERT_EQ(cleaned.structure.inferred.size(), 1U);
+  EXPECT_EQ(cleaned.structure.inferred[0], "no coordinates: an entry to predict, none to train on");
 }
 
 TEST(Clean, ABondThatAnEntryToPredictCannotHaveIsAnError) {

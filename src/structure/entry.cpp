@@ -589,10 +589,12 @@ FileEntry read_entry(const Document& document, const std::string& id) {
         document.file());
   entry.info = read_info(*chosen, id);
   read_entities(*chosen, entry);
-  if (entry.to_predict)
+  if (entry.to_predict) {
+    entry.inferred.emplace_back("no coordinates: an entry to predict, none to train on");
     read_chains(*chosen, entry);
-  else
+  } else {
     AtomSiteReader(*chosen, document.file(), entry).read();
+  }
   read_connections(*chosen, entry);
   read_assembly(*chosen, entry);
   return entry;
