@@ -16,7 +16,7 @@
 namespace megafold {
 
 /// Part of every structure's key. Change it with any rule that changes what a record holds.
-inline constexpr std::string_view kStructureRulesVersion = "4";
+inline constexpr std::string_view kStructureRulesVersion = "5";
 
 /// Assemblies of more polymer chains are dropped: 1000 is the supplement's bound at evaluation.
 inline constexpr size_t kMaxPolymerChains = 1000;

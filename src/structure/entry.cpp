@@ -10,6 +10,7 @@
 #include <cmath>
 #include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "base/errors.h"
@@ -548,11 +549,21 @@ void read_assembly(const Block& block, FileEntry& entry) {
   std::string_view wanted = id.text(0);
   for (size_t row = 0; row < table->rows(); ++row)
     if (id.text(row) == "1") wanted = "1";
+  // Converters that name no chain (gemmi, from PDB files) leave chains out of every list.
+  std::unordered_set<std::string> named;
+  for (size_t row = 0; row < table->rows(); ++row)
+    for (std::string& label : expand_list(chains.text(row), chains.where(row)))
+      named.insert(std::move(label));
+  const auto asyms = block.table("_struct_asym");
+  const Column asym = asyms->column("id");
+  for (size_t row = 0; row < asyms->rows(); ++row) named.emplace(asym.text(row));
   const auto operations = read_operations(block);
   for (size_t row = 0; row < table->rows(); ++row) {
     if (id.text(row) != wanted) continue;
     AssemblyPart part;
     part.chains = expand_list(chains.text(row), chains.where(row));
+    for (const Chain& chain : entry.chains)
+      if (!named.contains(chain.label)) part.chains.push_back(chain.label);
     for (const auto& product : expand_operators(expression.text(row), expression.where(row))) {
       Operation total;
       total.name = fmt::format("{}", fmt::join(product, "x"));

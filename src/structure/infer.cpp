@@ -127,13 +127,13 @@ bool is_chained(const Residue& left, const Residue& right) {
   return chained(left, right).value_or(false);
 }
 
-std::vector<bool> find_polymer(const std::vector<Residue>& residues) {
+std::vector<bool> find_polymer(const std::vector<Residue>& residues, bool is_declared) {
   std::vector<bool> out(residues.size());
   for (size_t i = 0; i < residues.size(); ++i) {
     const Residue& residue = residues[i];
     const bool links = residue.component->linking != Linking::none;
     if (!links && !is_cap(residue.code)) continue;
-    out[i] = (links && !residue.is_hetero && residue.seq_id != 0) ||
+    out[i] = (links && !residue.is_hetero && (is_declared || residue.seq_id != 0)) ||
              (i > 0 && is_chained(residues[i - 1], residue)) ||
              (i + 1 < residues.size() && is_chained(residue, residues[i + 1]));
   }
@@ -142,15 +142,20 @@ std::vector<bool> find_polymer(const std::vector<Residue>& residues) {
 
 std::string number_polymer(Chain& chain) {
   std::vector<int32_t> labels, authors;
-  bool label_is_author = true, any_unnumbered = false;
+  bool label_is_author = true, any_unnumbered = false, counts_over_breaks = false;
   for (const Residue& residue : chain.residues) {
+    if (!labels.empty() && residue.seq_id == labels.back() + 1 &&
+        int64_t{residue.auth_seq_id} - authors.back() > 1) {
+      const Residue& before = chain.residues[labels.size() - 1];
+      counts_over_breaks = counts_over_breaks || !chained(before, residue).value_or(true);
+    }
     labels.push_back(residue.seq_id);
     authors.push_back(residue.auth_seq_id);
     any_unnumbered = any_unnumbered || residue.seq_id == 0;
     label_is_author =
         label_is_author && (residue.seq_id == residue.auth_seq_id || residue.seq_id == 0);
   }
-  if (!label_is_author && !any_unnumbered && are_places(labels)) {
+  if (!label_is_author && !any_unnumbered && !counts_over_breaks && are_places(labels)) {
     const int32_t shift = labels[0] < 1 ? 1 - labels[0] : 0;
     for (Residue& residue : chain.residues) residue.seq_id += shift;
     return shift == 0 ? "" : fmt::format("numbers of chain {} moved by {}", chain.label, shift);

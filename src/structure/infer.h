@@ -28,13 +28,16 @@ bool rename_old_atoms(Residue& residue);
 bool is_chained(const Residue& left, const Residue& right);
 
 /// Marks which residues of a chain without a sequence are its polymer: those that can link and are
-/// written as such (ATOM, with a number), and others where the polymer's bond holds them (modified
-/// residues and caps). A free amino acid among a chain's ligands is none.
-std::vector<bool> find_polymer(const std::vector<Residue>& residues);
+/// written as such (ATOM, with a number unless the file declares the chain a polymer: gemmi numbers
+/// nothing without a sequence), and others where the polymer's bond holds them (modified residues
+/// and caps). A free amino acid among a chain's ligands is none.
+std::vector<bool> find_polymer(const std::vector<Residue>& residues, bool is_declared);
 
 /// Numbers from 1 for a polymer without a sequence, in order of appearance: the file's own where
-/// they are such. Where they are the author's, neighbours that are bonded count on by one whatever
-/// the numbers say (insertion codes, skipped numbers), and a break leaves at least one number out.
+/// they are such. Where they are the author's, or count the residues that are there across a break
+/// at which the author's skip some (a converter's), the author's: neighbours that are bonded count
+/// on by one whatever the numbers say (insertion codes, skipped numbers), and a break leaves at
+/// least one number out.
 /// Returns a note, or nothing where the file's numbers are used.
 std::string number_polymer(Chain& chain);
 

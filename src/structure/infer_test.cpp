@@ -94,6 +94,43 @@ TEST(Infer, InsertionCodesCountOn) {
   EXPECT_EQ(numbers(file.clean().structure.chains.at(0)), (std::vector<int32_t>{1, 2, 3, 4, 7}));
 }
 
+TEST(Infer, LabelsThatCountOverABreakAreNoPlaces) {
+  // Biopython's test of 7CFN: labels 1 to n over what is there; a loop of 144 residues is not.
+  Bare file;
+  const std::vector<std::string> codes = {"ALA", "GLY", "SER", "ALA", "LEU", "GLY"};
+  for (int i = 0; i < 6; ++i)
+    file.residue(codes[static_cast<size_t>(i)],
+                 {"A", "A", std::to_string(i + 1), std::to_string(i < 3 ? i + 10 : i + 57)},
+                 3.8 * i + (i < 3 ? 0 : 15));
+  const Cleaned cleaned = file.clean();
+  ASSERT_EQ(cleaned.structure.chains.size(), 1U) << cleaned.dropped;
+  EXPECT_EQ(numbers(cleaned.structure.chains[0]), (std::vector<int32_t>{10, 11, 12, 60, 61, 62}));
+  EXPECT_TRUE(said(cleaned, "author's numbers"));
+}
+
+TEST(Infer, ADeclaredPolymerNeedsNoNumbersAndNoBonds) {
+  // gemmi, from a PDB file of CA atoms: an entity of type polymer, no sequence, no label_seq_id,
+  // and an assembly that names no chain.
+  std::string text =
+      "data_x\n_entity.id 1\n_entity.type polymer\nloop_\n_struct_asym.id\n_struct_asym.entity_id\n"
+      "Axp 1\nloop_\n_pdbx_struct_assembly_gen.assembly_id\n"
+      "_pdbx_struct_assembly_gen.oper_expression\n_pdbx_struct_assembly_gen.asym_id_list\n"
+      "1 1 Axp,\nloop_\n_pdbx_struct_oper_list.id\n_pdbx_struct_oper_list.vector[1]\n1 0\nloop_\n"
+      "_atom_site.group_PDB\n_atom_site.type_symbol\n_atom_site.label_atom_id\n"
+      "_atom_site.label_comp_id\n_atom_site.label_asym_id\n_atom_site.label_entity_id\n"
+      "_atom_site.label_seq_id\n_atom_site.Cartn_x\n_atom_site.Cartn_y\n_atom_site.Cartn_z\n"
+      "_atom_site.auth_seq_id\n_atom_site.auth_asym_id\n";
+  for (int i = 0; i < 5; ++i)
+    text += fmt::format("ATOM C CA ALA Axp 1 . {:.1f} 0.0 0.0 {} A\n", 3.8 * i, i + 1);
+  text += "HETATM C C1 NAG . . . 0.0 40.0 0.0 1 B\n";
+  const Cleaned cleaned =
+      clean(read_entry(*Document::parse(text, "ca.cif"), "ca"), demo_dictionary());
+  ASSERT_EQ(cleaned.structure.chains.size(), 2U) << cleaned.dropped;
+  EXPECT_EQ(cleaned.structure.chains[0].type, ChainType::protein);
+  EXPECT_EQ(numbers(cleaned.structure.chains[0]), (std::vector<int32_t>{1, 2, 3, 4, 5}));
+  EXPECT_EQ(cleaned.structure.chains[1].auth, "B");
+}
+
 TEST(Infer, CopiesShareWhatEachResolves) {
   Bare file;
   const std::vector<std::string> codes = {"ALA", "GLY", "SER", "ALA", "LEU", "GLY"};

@@ -56,10 +56,11 @@ struct Split {
   std::vector<Residue> polymer, rest;
 };
 
-Split split(std::vector<Residue> residues, const Sequence& sequence, bool may_be_polymer) {
+Split split(std::vector<Residue> residues, const Sequence& sequence, const Entity& entity) {
   Split out;
+  const bool may_be_polymer = entity.type.empty() || entity.type == "polymer";
   std::vector<bool> belongs(residues.size(), false);
-  if (may_be_polymer && sequence.empty()) belongs = find_polymer(residues);
+  if (may_be_polymer && sequence.empty()) belongs = find_polymer(residues, !entity.type.empty());
   for (size_t i = 0; i < residues.size(); ++i) {
     const bool in_sequence = may_be_polymer && !sequence.empty() && residues[i].seq_id > 0 &&
                              sequence.contains(residues[i].seq_id);
@@ -137,7 +138,7 @@ std::vector<WorkChain> tell_polymers(FileEntry& entry) {
     polymer.chain.auth = chain.auth;
     polymer.chain.entity = chain.entity;
     polymer.has_sequence = !sequence.empty();
-    auto [residues, rest] = split(std::move(chain.residues), sequence, may_be_polymer);
+    auto [residues, rest] = split(std::move(chain.residues), sequence, entity);
     polymer.chain.residues = std::move(residues);
     polymer.chain.type = type_of(polymer.chain.residues, entity.poly_type);
     // One residue is a ligand, unless the file says that it is part of a longer polymer.
