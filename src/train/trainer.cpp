@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "base/publish.h"
 #include "batch/loader.h"
 #include "checkpoint/checkpoint.h"
+#include "kernels/common/dispatch_counts.h"
 #include "loss/permutation.h"
 #include "model/model.h"
 #include "train/metrics.h"
@@ -124,7 +126,8 @@ class Trainer {
                       {"train_seconds", state_.train_seconds},
                       {"interrupted", interrupted},
                       {"peak_memory_mb", peak_resident_mib()},
-                      {"skipped", loader_.skipped().size()}});
+                      {"skipped", loader_.skipped().size()},
+                      {"kernels", dispatched()}});
     return {state_.step, state_.train_seconds, interrupted, checkpoint()};
   }
 
@@ -363,7 +366,30 @@ class Trainer {
     }
     metrics_->append(line);
     events_->scalars(r.step, now, scalars);
+    tell_kernels();
     progress_.step(r, config_.training.steps, seconds_left(), memory);
+  }
+
+  /// Says which implementation takes an operation when it first does, and why those before it in
+  /// the order refused: no fall-back is silent.
+  void tell_kernels() {
+    for (const kernels::DispatchCount& count : kernels::dispatch_counts()) {
+      const std::string line = fmt::format(
+          "kernel: {} by {}{}", count.operation, count.implementation,
+          count.refused.empty() ? "" : fmt::format(" ({})", fmt::join(count.refused, "; ")));
+      if (told_kernels_.insert(line).second) progress_.say(line);
+    }
+  }
+
+  /// How often each implementation ran in this process, for the record.
+  static json dispatched() {
+    json out = json::array();
+    for (const kernels::DispatchCount& count : kernels::dispatch_counts())
+      out.push_back({{"operation", count.operation},
+                     {"implementation", count.implementation},
+                     {"calls", count.calls},
+                     {"refused", count.refused}});
+    return out;
   }
 
   /// Until the steps or the seconds are done, whichever comes first.
@@ -391,6 +417,7 @@ class Trainer {
   TrainingState state_;
   int64_t saved_step_ = 0;
   size_t told_skips_ = 0;
+  std::set<std::string> told_kernels_;
   Model model_;
   Optimizer optimizer_;
   FilterReport admitted_;

@@ -9,6 +9,7 @@
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/errors.h"
 #include "base/publish.h"
@@ -111,6 +112,14 @@ TEST_F(TrainerTest, ResumeIsBitEqualWithOtherLoaderThreads) {
   }
   EXPECT_EQ(metrics.front()["event"], "start");
   EXPECT_EQ(metrics.back()["event"], "end");
+  std::set<std::string> ran;  // no fall-back is silent
+  for (const json& kernel : metrics.back()["kernels"])
+    if (kernel["calls"] > 0) ran.insert(kernel["operation"]);
+  for (const char* operation : {"atom_attention", "evo_attention", "evo_attention backward"})
+    EXPECT_TRUE(ran.contains(operation)) << operation;
+  std::fflush(progress_);
+  EXPECT_NE(read_file(folder_ / "progress.txt").find("kernel: evo_attention by cpu\n"),
+            std::string::npos);
   EXPECT_EQ(metrics.front()["config"]["data"]["crop"]["tokens"], 24);
   EXPECT_EQ(read_config(folder_ / "half/config.yaml").data.threads, 5);
 }
