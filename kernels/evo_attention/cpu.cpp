@@ -2,15 +2,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Tiles of 48 queries by 96 keys with a running maximum; sums in fp32 (fp64 for fp64). Nothing of
-// size [queries, keys] but the bias and its gradient is kept: each thread holds one row's keys and
-// values, packed so that every product runs down contiguous vectors (kernels/common/simd.h):
+// size [queries, keys] but the bias and its gradient is kept (backward, a thread has S and dP of 48
+// queries): each thread holds one row's keys and values, packed so that every product runs down
+// contiguous vectors (kernels/common/simd.h):
 //
 //   S = Q K^T        rows of Q times panels of K^T        dV += P^T dO     columns of P times dO
 //   O += P V         rows of P times V                    dK += dS^T Q     columns of dS times Q
 //   dP = dO V^T      rows of dO times panels of V^T       dQ += dS K       rows of dS times K
 //
-// Bound by the multiply-add units: 2 D of them an element of S forward, 5 D backward (7 D in 16-bit
-// types, whose delta takes a pass of its own).
+// Bound by the multiply-add units: 2 D of them an element of S forward, 5 D backward.
+//
+// dS = P (dP - delta) must add up to 0 over keys: what sums over them, a bias' projection or a
+// norm's, sees the rest. So P is divided by its own sum, which exp(S - lse) misses by the rounding
+// of lse, and delta = sum P dP, which sum out dout misses by the rounding of out.
 //
 // The same bits for any number of threads: a task owns what it sums. The bias' gradient is summed
 // over rows in chunks whose number the shapes alone decide, and the chunks are added in order.
@@ -77,13 +81,13 @@ struct Sizes {
 /// A thread's memory, made once a call and used for one row after the other.
 template <class A>
 struct Scratch {
-  A *k, *v;                  // [keys, width], masked ones 0
-  A *k_panels, *v_panels;    // K^T and V^T as [keys / panel][D][panel]
-  A* opening;                // [keys] 0, or -infinity where the key is masked
-  A *q, *dout, *out;         // [tile queries, width]
-  A *scores, *dscores;       // [tile queries, tile keys]
-  A *largest, *sum, *delta;  // [tile queries]
-  A *dk, *dv;                // [tokens + 2 keys, width]: windows may reach over both ends
+  A *k, *v;                // [keys, width], masked ones 0
+  A *k_panels, *v_panels;  // K^T and V^T as [keys / panel][D][panel]
+  A* opening;              // [keys] 0, or -infinity where the key is masked
+  A *q, *dout, *out;       // [tile queries, width]
+  A *scores, *dscores;     // [tile queries, tile keys]; backward [tile queries, keys]
+  A *largest, *sum;        // [tile queries]
+  A *dk, *dv;              // [tokens + 2 keys, width]: windows may reach over both ends
 
   Scratch(Carver<A> c, const EvoAttentionForward& p, bool backward) {
     const Sizes<A> n(p);
@@ -95,11 +99,10 @@ struct Scratch {
     q = c.take(kTileQueries * n.width);
     dout = c.take(backward ? kTileQueries * n.width : 0);
     out = c.take(kTileQueries * n.width);
-    scores = c.take(kTileQueries * kTileKeys);
-    dscores = c.take(backward ? kTileQueries * kTileKeys : 0);
+    scores = c.take(kTileQueries * (backward ? n.keys : kTileKeys));
+    dscores = c.take(backward ? kTileQueries * n.keys : 0);
     largest = c.take(kTileQueries);
     sum = c.take(kTileQueries);
-    delta = c.take(kTileQueries);
     const int64_t sums = backward ? (key_tokens(p) + 2 * n.keys) * n.width : 0;
     dk = c.take(sums);
     dv = c.take(sums);
@@ -272,12 +275,14 @@ struct Tile {
   int64_t i, queries, j, n;
 };
 
-/// S = Q K^T without bias into s.scores.
+/// Rows of Q (or dO) times a tile's panels of K^T (or V^T): S without its bias (or dP), as rows of
+/// `to_row`.
 template <class A>
-void tile_scores(const EvoAttentionForward& p, const Tile& t, Scratch<A>& s) {
-  const Sizes<A> n(p);
-  simd::product<false>(t.queries, t.n, p.head_dim, s.q, n.width, 1, s.k_panels + t.j * p.head_dim,
-                       Sizes<A>::kPanel, Sizes<A>::kPanel * p.head_dim, s.scores, kTileKeys);
+void tile_scores(const EvoAttentionForward& p, const Tile& t, const A* rows, const A* panels, A* to,
+                 int64_t to_row) {
+  simd::product<false>(t.queries, t.n, p.head_dim, rows, Sizes<A>(p).width, 1,
+                       panels + t.j * p.head_dim, Sizes<A>::kPanel, Sizes<A>::kPanel * p.head_dim,
+                       to, to_row);
 }
 
 /// Turns a tile's scores into exp(S - largest), raising the running maxima; returns nothing where a
@@ -367,7 +372,7 @@ void forward_row(const EvoAttentionForward& p, const Row& row, const Bias<A>& bi
     if (any) read_queries<T>(p, row, i, count, n, s.q);
     for (int64_t j = 0; any && j < n.keys; j += kTileKeys) {
       const Tile t = {i, count, j, std::min(kTileKeys, n.keys - j)};
-      tile_scores(p, t, s);
+      tile_scores(p, t, s.q, s.k_panels, s.scores, kTileKeys);
       tile_softmax(p, row, bias, t, s, [&](int64_t line, A factor) {
         multiply(s.out + line * n.width, n.width, factor);
       });
@@ -431,6 +436,34 @@ void forward(const EvoAttentionForward& p, void* workspace, Stream) {
   });
 }
 
+/// Of one query: S without its bias becomes P, dP becomes dS and is added to the bias' gradient.
+template <class A>
+void softmax_backward(const EvoAttentionForward& p, const A* opening, const A* bias, float lse,
+                      A* scores, A* dscores, A* dbias) {
+  const int64_t keys = Sizes<A>(p).keys;
+  // A query that sees nothing has lse = -infinity, and S - infinity gives it P = 0.
+  const A shift = lse == kLowest<float> ? -kLowest<A> : A(lse);
+  Vector<A> sums{}, products{};
+  for (int64_t j = 0; j < keys; j += kLanes<A>) {
+    const Vector<A> open = load(opening + j);
+    Vector<A> score = load(scores + j) + open;
+    if (bias != nullptr) score += load_some(bias + j, p.keys - j);
+    const Vector<A> weight = open < A(0) ? Vector<A>{} : simd::exp(score - shift);
+    store(scores + j, weight);
+    sums += weight;
+    products += weight * load(dscores + j);
+  }
+  const A sum = simd::sum<A>(sums), scale = sum == 0 ? A(0) : A(1) / sum;
+  const A delta = simd::sum<A>(products) * scale;
+  for (int64_t j = 0; j < keys; j += kLanes<A>) {
+    const Vector<A> weight = load(scores + j) * scale;
+    const Vector<A> ds = weight * (load(dscores + j) - delta);
+    store(scores + j, weight);
+    store(dscores + j, ds);
+    if (dbias != nullptr) add_some(dbias + j, p.keys - j, ds);
+  }
+}
+
 /// One row's gradients: dq and dgate are written, dk and dv added to the scratch's sums at the
 /// row's tokens, the bias' gradient added to dbias [Nq, Nk] (null: not wanted).
 template <class T, class A = Accumulate<T>>
@@ -453,28 +486,21 @@ void backward_row(const EvoAttentionBackward& p, const Row& row, const Bias<A>& 
 
   for (int64_t i = 0; i < f.queries; i += kTileQueries) {
     const int64_t count = std::min(kTileQueries, f.queries - i);
-    read_tokens(static_cast<const T*>(f.out) + start_of(f.out_stride, row.b, row.r, row.h) +
-                    i * f.out_stride.token,
-                f.out_stride.token, count, f.head_dim, n.width, s.out);
     read_tokens(static_cast<const T*>(p.dout) + start_of(p.dout_stride, row.b, row.r, row.h) +
                     i * p.dout_stride.token,
                 p.dout_stride.token, count, f.head_dim, n.width, s.dout);
-    for (int64_t line = 0; line < count; ++line) {
-      // delta = sum_j P dP = sum_d A dA = sum_d out dout, with and without a gate; and dgate =
-      // dout A g (1 - g) = dout out (1 - g).
+    if (f.gate != nullptr) {
+      read_tokens(static_cast<const T*>(f.out) + start_of(f.out_stride, row.b, row.r, row.h) +
+                      i * f.out_stride.token,
+                  f.out_stride.token, count, f.head_dim, n.width, s.out);
+    }
+    for (int64_t line = 0; line < count && f.gate != nullptr; ++line) {
+      // dgate = dout A g (1 - g) = dout out (1 - g); and dA = dout g.
       A *const o = s.out + line * n.width, *const g = s.dout + line * n.width;
-      Vector<A> delta{};
-      for (int64_t d = 0; d < n.width; d += kLanes<A>) {
-        const Vector<A> product = load(o + d) * load(g + d);
-        delta += product;
-        store(o + d, product);
-      }
-      s.delta[line] = simd::sum<A>(delta);
-      if (f.gate == nullptr) continue;
       read_gate<T>(f, row, i + line, n.width, s.q);
       for (int64_t d = 0; d < n.width; d += kLanes<A>) {
         const Vector<A> gate = load(s.q + d);
-        store(o + d, load(o + d) * (A(1) - gate));
+        store(o + d, load(o + d) * load(g + d) * (A(1) - gate));
         store(g + d, load(g + d) * gate);
       }
     }
@@ -488,77 +514,24 @@ void backward_row(const EvoAttentionBackward& p, const Row& row, const Bias<A>& 
     std::fill(dq, dq + count * n.width, A(0));
     if (any) read_queries<T>(f, row, i, count, n, s.q);
 
-    // log(sum exp(S)) of each query. fp64 needs more digits than the forward kept, and finds its
-    // own.
-    if (any && std::is_same_v<A, double>) {
-      std::fill(s.largest, s.largest + count, kLowest<A>);
-      std::fill(s.sum, s.sum + count, A(0));
-      for (int64_t j = 0; j < n.keys; j += kTileKeys) {
-        const Tile t = {i, count, j, std::min(kTileKeys, n.keys - j)};
-        tile_scores(f, t, s);
-        tile_softmax(f, row, bias, t, s, [](int64_t, A) {});
-      }
-      for (int64_t line = 0; line < count; ++line) s.largest[line] += std::log(s.sum[line]);
-    } else {
-      std::copy(lse + i, lse + i + count, s.largest);
-    }
-
-    // S and dP of a tile; and the weight P of some keys, with what they are open by.
-    const auto tile_products = [&](const Tile& t) {
-      tile_scores(f, t, s);
-      simd::product<false>(count, t.n, f.head_dim, s.dout, n.width, 1,
-                           s.v_panels + t.j * f.head_dim, Sizes<A>::kPanel,
-                           Sizes<A>::kPanel * f.head_dim, s.dscores, kTileKeys);
-    };
-    const auto weight_at = [&](int64_t line, int64_t j, int64_t l, Vector<A> open) {
-      const A* const b = bias.row(row, i + line);
-      Vector<A> score = load(s.scores + line * kTileKeys + l) + open;
-      if (b != nullptr) score += load_some(b + j + l, f.keys - j - l);
-      // A query that sees nothing has lse = -infinity, and S - infinity gives it P = 0.
-      const A shift = s.largest[line] == kLowest<A> ? -kLowest<A> : s.largest[line];
-      return simd::exp(score - shift);
-    };
-    // The output was rounded to 16 bits, and a delta of it leaves rows of dS that do not add up to
-    // 0: what sums over keys, a bias' projection or a norm's, sees that. So delta = sum_j P dP.
-    if (any && sizeof(T) == 2) {
-      std::fill(s.delta, s.delta + count, A(0));
-      for (int64_t j = 0; j < n.keys; j += kTileKeys) {
-        const Tile t = {i, count, j, std::min(kTileKeys, n.keys - j)};
-        tile_products(t);
-        for (int64_t line = 0; line < count; ++line) {
-          Vector<A> sum{};
-          for (int64_t l = 0; l < t.n; l += kLanes<A>) {
-            const Vector<A> open = load(s.opening + j + l);
-            const Vector<A> dp = load(s.dscores + line * kTileKeys + l);
-            sum += open < A(0) ? Vector<A>{} : weight_at(line, j, l, open) * dp;
-          }
-          s.delta[line] += simd::sum<A>(sum);
-        }
-      }
-    }
-
     for (int64_t j = 0; any && j < n.keys; j += kTileKeys) {
       const Tile t = {i, count, j, std::min(kTileKeys, n.keys - j)};
-      tile_products(t);
-      for (int64_t line = 0; line < count; ++line) {
-        A *const x = s.scores + line * kTileKeys, *const dx = s.dscores + line * kTileKeys;
-        A* const db = dbias == nullptr ? nullptr : dbias + (i + line) * f.keys;
-        const A delta = s.delta[line];
-        for (int64_t l = 0; l < t.n; l += kLanes<A>) {
-          const Vector<A> open = load(s.opening + j + l);
-          const Vector<A> weight = weight_at(line, j, l, open);
-          const Vector<A> ds = open < A(0) ? Vector<A>{} : weight * (load(dx + l) - delta);
-          store(x + l, weight);
-          store(dx + l, ds);
-          if (db != nullptr) add_some(db + j + l, f.keys - j - l, ds);
-        }
-      }
-      simd::product<true>(t.n, n.width, count, s.scores, 1, kTileKeys, s.dout, n.width,
+      tile_scores(f, t, s.q, s.k_panels, s.scores + j, n.keys);
+      tile_scores(f, t, s.dout, s.v_panels, s.dscores + j, n.keys);
+    }
+    for (int64_t line = 0; any && line < count; ++line) {
+      softmax_backward(f, s.opening, bias.row(row, i + line), lse[i + line],
+                       s.scores + line * n.keys, s.dscores + line * n.keys,
+                       dbias == nullptr ? nullptr : dbias + (i + line) * f.keys);
+    }
+    for (int64_t j = 0; any && j < n.keys; j += kTileKeys) {
+      const int64_t keys = std::min(kTileKeys, n.keys - j);
+      simd::product<true>(keys, n.width, count, s.scores + j, 1, n.keys, s.dout, n.width,
                           Sizes<A>::kPanel, dv + j * n.width, n.width);
-      simd::product<true>(t.n, n.width, count, s.dscores, 1, kTileKeys, s.q, n.width,
+      simd::product<true>(keys, n.width, count, s.dscores + j, 1, n.keys, s.q, n.width,
                           Sizes<A>::kPanel, dk + j * n.width, n.width);
-      simd::product<true>(count, n.width, t.n, s.dscores, kTileKeys, 1, s.k + j * n.width, n.width,
-                          Sizes<A>::kPanel, dq, n.width);
+      simd::product<true>(count, n.width, keys, s.dscores + j, n.keys, 1, s.k + j * n.width,
+                          n.width, Sizes<A>::kPanel, dq, n.width);
     }
     multiply(dq, count * n.width, static_cast<A>(f.scale));
     write_tokens(

@@ -206,6 +206,24 @@ TEST(EvoAttention, SoftmaxDoesNotSeeAShiftOfAQuerysBias) {
   }
 }
 
+TEST(EvoAttention, Cpu_WeightsAddUpToOneInTheBackwardToo) {
+  // lse rounds away 1e-4 of 3,000, and all of log(keys) beside -1e9. With weights that add up to 1,
+  // dv added up over keys is dout added up over queries.
+  constexpr int64_t kQueries = 40, kKeys = 130, kWidth = 8;
+  for (const double shift : {0.0, 3000.0, -1e9}) {
+    const Case c{.queries = kQueries, .keys = kKeys, .head_dim = kWidth, .gate = false};
+    Inputs inputs(c);
+    for (double& bias : inputs.bias) bias = rounded(DType::f32, bias + shift);
+    const auto got = run(kEvoAttentionForwardCpu, kEvoAttentionBackwardCpu, c, inputs, c.dtype);
+    for (int64_t d = 0; d < kWidth; ++d) {
+      double of_queries = 0, of_keys = 0;
+      for (int64_t i = 0; i < kQueries; ++i) of_queries += inputs.dout[i * kWidth + d];
+      for (int64_t j = 0; j < kKeys; ++j) of_keys += got.dv[j * kWidth + d];
+      EXPECT_NEAR(of_keys, of_queries, 1e-5) << shift;
+    }
+  }
+}
+
 TEST(EvoAttention, OrderOfKeysDoesNotMatter) {
   Case c{.queries = 10, .keys = 37, .head_dim = 4, .dtype = DType::f64, .mask = Mask::holes};
   const Inputs inputs(c);

@@ -31,6 +31,7 @@ constexpr double kZeroGradient = 1e-9;
 struct Options {
   fs::path folder;
   std::string dialect = "protenix", dtype = "f64", device = "cpu", only;
+  bool tensors = false;
 };
 
 double largest(const at::Tensor& x) {
@@ -54,6 +55,7 @@ struct Row {
   std::string name;
   double out = 0, grad_in = 0, grad_param = 0, limit = 0;
   std::string worst, skipped, failure;
+  std::vector<std::pair<std::string, double>> tensors;  // what was compared, and its error
 
   [[nodiscard]] bool passed() const {
     return failure.empty() && out <= limit && grad_in <= limit && grad_param <= limit;
@@ -62,6 +64,7 @@ struct Row {
 
 /// Keeps the largest error and what it belongs to; a NaN counts as the largest.
 void keep(double& kept, double error, Row& row, const std::string& what) {
+  row.tensors.emplace_back(what, error);
   if (error <= kept) return;
   kept = error;
   if (!(error <= row.limit)) row.worst = what;
@@ -218,6 +221,8 @@ void run_parity(const Options& options) {
         row.passed()          ? "passed"
         : row.failure.empty() ? fmt::format("FAILED: {} is over {:.0e}", row.worst, row.limit)
                               : "FAILED: " + row.failure);
+    if (!options.tensors) continue;
+    for (const auto& [tensor, error] : row.tensors) fmt::print("  {:.1e}  {}\n", error, tensor);
   }
   fmt::print("{} passed, {} failed{}\n", passed, failed,
              skipped > 0 ? fmt::format(", {} skipped", skipped) : "");
@@ -241,7 +246,10 @@ void add_parity_command(CLI::App& app) {
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
   command->add_option("--case", options->only, "this case alone");
-  command->footer("Example:\n  megafold parity golden/protenix --dtype f32");
+  command->add_flag("--tensors", options->tensors, "a line for each tensor, below its case");
+  command->footer(
+      "Examples:\n  megafold parity golden/protenix --dtype f32\n"
+      "  megafold parity golden/openfold3 --dialect openfold3 --case pae_loss --tensors");
   command->callback([options] { run_parity(*options); });
 }
 

@@ -3,11 +3,12 @@
 """Made-up complexes whose residues have real atom lists, so that a peer finds its representative,
 centre and frame atoms in them; and whole-model cases made of them."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from vectors import SINGLE, round_f32, save
+from vectors import SINGLE, peer_casts_to, round_f32, save
 
 
 @dataclass
@@ -149,21 +150,25 @@ def fill(model: torch.nn.Module, scale: float = 1.0) -> None:
 
 
 class GivenDropout:
-    """While active, every mask that torch's dropout draws is kept."""
+    """While active, every mask that torch's dropout draws is kept. Active again, the same masks are
+    used in their order."""
 
     def __init__(self):
         self.masks: list[torch.Tensor] = []
+        self.known = iter(())
 
     def __enter__(self):
         self.original = torch.nn.functional.dropout  # the layers call it too
-        masks = self.masks
+        self.known = iter(tuple(self.masks))
 
         def dropout(x, p=0.5, training=True, inplace=False):
             if not training or p == 0:
                 return x
-            mask = round_f32((torch.rand_like(x) >= p).double() / (1 - p))
-            masks.append(mask)
-            return x * mask
+            mask = next(self.known, None)
+            if mask is None:
+                mask = round_f32((torch.rand_like(x) >= p).double() / (1 - p))
+                self.masks.append(mask)
+            return x * mask.to(x.dtype)
 
         torch.nn.functional.dropout = dropout
         return self
@@ -189,15 +194,93 @@ def some(names: list[str]) -> set[str]:
     return {name for group in by_kind.values() for name in (group[0], group[-1])}
 
 
-def write_model_case(path: Path, model, batch: dict, more: dict, outputs: dict, released=False):
-    """`released`: the weights stay in a file of their own, and gradients of some parameters do."""
+class ReluInputs:
+    """While active, the inputs of every ReLU are kept."""
+
+    def __enter__(self):
+        self.inputs: list[torch.Tensor] = []
+        self.original = torch.nn.functional.relu
+
+        def relu(x, inplace=False):
+            self.inputs.append(x.detach().clone())
+            return self.original(x)
+
+        torch.nn.functional.relu = relu
+        return self
+
+    def __exit__(self, *_):
+        torch.nn.functional.relu = self.original
+
+    def nearest(self) -> float:
+        """To 0 but not 0, by the largest of its tensor."""
+        return min(float(x[x != 0].abs().min() / x.abs().max()) for x in self.inputs)
+
+    def turned(self, others: "ReluInputs") -> int:
+        """How many are on the other side of 0 there."""
+        pairs = zip(self.inputs, others.inputs, strict=True)
+        return sum(int((a.sign() * b.sign() < 0).sum()) for a, b in pairs)
+
+
+def in_single(value):
+    """A dictionary's or a tensor's float64 as float32."""
+    if isinstance(value, dict):
+        return {key: in_single(one) for key, one in value.items()}
+    floating = isinstance(value, torch.Tensor) and value.dtype == torch.double
+    return value.to(SINGLE) if floating else value
+
+
+def errors_of_single(model, run, outputs: dict, cotangents: dict) -> dict:
+    """How far the peer's own float32 is from its float64, whose gradients `model` holds, measured
+    as in src/cli/parity.cpp. `run(cast)` gives the outputs anew, its inputs through `cast`."""
+    trained = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    exact = {name: value.grad for name, value in trained if value.grad is not None}
+    with torch.no_grad(), torch.random.fork_rng(), ReluInputs() as relu:
+        run(lambda value: value)
+    model.zero_grad(set_to_none=True)
+    model.to(SINGLE)
+    for module in model.modules():
+        if getattr(module, "precision", None) == torch.double:
+            module.precision = SINGLE
+    peer_casts_to(SINGLE)
+    torch.set_default_dtype(SINGLE)
+    with torch.random.fork_rng(), ReluInputs() as relu_of_single:  # the next case's draws stay
+        single = run(in_single)
+    sum((value * cotangents[key].to(SINGLE)).sum() for key, value in single.items()).backward()
+    peer_casts_to(torch.double)
+    torch.set_default_dtype(torch.double)
+    assert all(value.dtype == SINGLE for value in single.values()), "a part stayed in float64"
+
+    def error(ours, golden, scale):
+        return float((ours.detach().double() - golden.detach()).abs().max() / scale)
+
+    largest = max(float(value.abs().max()) for value in exact.values())
+    gradients = {}
+    for name, value in trained:
+        if name in exact:
+            own = float(exact[name].abs().max())
+            gradients[name] = error(
+                value.grad, exact[name], largest if own < 1e-9 * largest else own
+            )
+    worst = max(gradients, key=gradients.get)
+    return {
+        "outputs": max(error(single[key], value, float(value.detach().abs().max()))
+                       for key, value in outputs.items()),
+        "parameters": gradients[worst], "worst": worst, "nearest_relu": relu.nearest(),
+        "relus_turned": relu.turned(relu_of_single), "gradients": gradients,
+    }  # fmt: skip
+
+
+def write_model_case(path: Path, model, batch: dict, more: dict, outputs: dict, released=False,
+                     run_again=None):  # fmt: skip
+    """`released`: the weights stay in a file of their own, and gradients of some parameters do.
+    `run_again(cast)` gives the outputs anew: what the peer's float32 is worth goes to single.json
+    beside the file."""
     tensors = {f"in.{key}": value for key, value in batch.items()}
     tensors |= {key if "." in key else f"in.{key}": value for key, value in more.items()}
-    loss = 0
+    cotangents = {key: round_f32(torch.randn_like(value)) for key, value in outputs.items()}
+    loss = sum((value * cotangents[key]).sum() for key, value in outputs.items())
     for key, value in outputs.items():
-        cotangent = round_f32(torch.randn_like(value))
-        loss = loss + (value * cotangent).sum()
-        tensors |= {f"cot.{key}": cotangent, f"out.{key}": value.detach()}
+        tensors |= {f"cot.{key}": cotangents[key], f"out.{key}": value.detach()}
     loss.backward()
     trained = [name for name, value in model.named_parameters() if value.requires_grad]
     kept = some(trained) if released else set(trained)
@@ -213,3 +296,8 @@ def write_model_case(path: Path, model, batch: dict, more: dict, outputs: dict, 
             if value.is_floating_point() and key != "version_tensor":
                 tensors[f"buffer.{key}"] = value.to(SINGLE)
     save(tensors, path)
+    if run_again:
+        kept_in = path.parent / "single.json"
+        known = json.loads(kept_in.read_text()) if kept_in.exists() else {}
+        known[path.stem] = errors_of_single(model, run_again, outputs, cotangents)
+        kept_in.write_text(json.dumps(known, indent=1))

@@ -19,11 +19,9 @@ from pathlib import Path
 
 import torch
 from complexes import GivenDropout, fill, make_batch, make_complex, padded, write_model_case
-from vectors import SINGLE, round_f32, write_model_cases
+from vectors import SINGLE, peer_casts_to, round_f32, write_model_cases
 
-# OpenFold 3 casts to float32 by name in some places; here every such place is to stay in float64.
-torch.float32 = torch.float64
-torch.Tensor.float = torch.Tensor.double
+peer_casts_to(torch.double)
 
 from openfold3.projects.of3_all_atom.config.model_config import model_config  # noqa: E402
 from openfold3.projects.of3_all_atom.model import OpenFold3  # noqa: E402
@@ -130,8 +128,34 @@ def drawn(batch: dict, samples: int) -> dict:
     }
 
 
+def run(model: OpenFold3, peer: dict, noise: dict, cycles: int, given: GivenDropout,
+        real: tuple[int, int]) -> dict:  # fmt: skip
+    """The last item's outputs for its real tokens and atoms."""
+    with given:
+        s_inputs, s, z = model.run_trunk(peer, cycles)
+    sampled = {key: value.unsqueeze(1) for key, value in peer.items()}
+    x_denoised = model.diffusion_module(
+        batch=sampled, xl_noisy=noise["x_noisy"], token_mask=sampled["token_mask"],
+        atom_mask=sampled["atom_mask"], t=noise["t_hat"], si_input=s_inputs.unsqueeze(1),
+        si_trunk=s.unsqueeze(1), zij_trunk=z.unsqueeze(1), use_conditioning=True,
+    )  # fmt: skip
+    heads = model.aux_heads(
+        batch=sampled, si_input=s_inputs.unsqueeze(1), use_zij_trunk_embedding=True,
+        output={"si_trunk": s.unsqueeze(1), "zij_trunk": z.unsqueeze(1),
+                "atom_positions_predicted": noise["x_pred"]},
+    )  # fmt: skip
+    n, a = real
+    return {
+        "s_inputs": s_inputs[-1][:n], "s": s[-1][:n], "z": z[-1][:n, :n],
+        "distogram": heads["distogram_logits"][-1, 0][:n, :n], "x_denoised": x_denoised[-1][:, :a],
+        "plddt": heads["plddt_logits"][-1][:, :a], "pae": heads["pae_logits"][-1][:, :n, :n],
+        "pde": heads["pde_logits"][-1][:, :n, :n],
+        "resolved": heads["experimentally_resolved_logits"][-1][:, :a],
+    }  # fmt: skip
+
+
 def write_case(out: Path, name: str, *, tokens, rows, cycles, samples, chains=5, masked=0,
-               dropout=False, released=False) -> dict:  # fmt: skip
+               dropout=False, released=False, single=False) -> dict:  # fmt: skip
     """`masked`: the peer runs a batch of two, whose second has so many tokens fewer; it is the
     case, and what it holds behind its own tokens and atoms is padding."""
     model = build(released, dropout)
@@ -152,30 +176,10 @@ def write_case(out: Path, name: str, *, tokens, rows, cycles, samples, chains=5,
                       (torch.arange(tokens) < n).double()))  # fmt: skip
     items = [peer_batch(one, *mask) for one, mask in zip(inputs, masks)]
     peer = {key: torch.stack([item[key] for item in items]) for key in items[0]}
-    x_noisy, t_hat, x_pred = (
-        torch.stack([draw[key] for draw in draws]) for key in ("x_noisy", "t_hat", "x_pred")
-    )
-    with GivenDropout() as given:
-        s_inputs, s, z = model.run_trunk(peer, cycles)
-    sampled = {key: value.unsqueeze(1) for key, value in peer.items()}
-    x_denoised = model.diffusion_module(
-        batch=sampled, xl_noisy=x_noisy, token_mask=sampled["token_mask"],
-        atom_mask=sampled["atom_mask"], t=t_hat, si_input=s_inputs.unsqueeze(1),
-        si_trunk=s.unsqueeze(1), zij_trunk=z.unsqueeze(1), use_conditioning=True,
-    )  # fmt: skip
-    heads = model.aux_heads(
-        batch=sampled, si_input=s_inputs.unsqueeze(1), use_zij_trunk_embedding=True,
-        output={"si_trunk": s.unsqueeze(1), "zij_trunk": z.unsqueeze(1),
-                "atom_positions_predicted": x_pred},
-    )  # fmt: skip
+    noise = {key: torch.stack([draw[key] for draw in draws]) for key in draws[0]}
+    given = GivenDropout()
+    outputs = run(model, peer, noise, cycles, given, real)
     n, a = real
-    outputs = {
-        "s_inputs": s_inputs[-1][:n], "s": s[-1][:n], "z": z[-1][:n, :n],
-        "distogram": heads["distogram_logits"][-1, 0][:n, :n], "x_denoised": x_denoised[-1][:, :a],
-        "plddt": heads["plddt_logits"][-1][:, :a], "pae": heads["pae_logits"][-1][:, :n, :n],
-        "pde": heads["pde_logits"][-1][:, :n, :n],
-        "resolved": heads["experimentally_resolved_logits"][-1][:, :a],
-    }  # fmt: skip
     more = dict(draws[-1])
     if masked:
         real_atoms, real_tokens = masks[-1]
@@ -183,7 +187,10 @@ def write_case(out: Path, name: str, *, tokens, rows, cycles, samples, chains=5,
                  "msa_mask": real_tokens.expand(rows, tokens).contiguous()}  # fmt: skip
     if dropout:
         more |= given.tensors()
-    write_model_case(out / f"{name}.safetensors", model, inputs[-1], more, outputs, released)
+    write_model_case(
+        out / f"{name}.safetensors", model, inputs[-1], more, outputs, released,
+        single and (lambda cast: run(model, cast(peer), cast(noise), cycles, given, real)),
+    )  # fmt: skip
     config = {"cycles": cycles, "real_tokens": n, "real_atoms": a}
     if released:
         torch.save({k: v.to(SINGLE) for k, v in model.state_dict().items()}, out / "peer.pt")

@@ -22,11 +22,9 @@ os.environ.setdefault("LAYERNORM_TYPE", "torch")
 
 import torch
 from complexes import GivenDropout, fill, make_batch, make_complex, write_model_case
-from vectors import SINGLE, round_f32, write_model_cases
+from vectors import SINGLE, peer_casts_to, round_f32, write_model_cases
 
-# Protenix casts to float32 by name in many places; here every such place is to stay in float64.
-torch.float32 = torch.float64
-torch.Tensor.float = torch.Tensor.double
+peer_casts_to(torch.double)
 
 from protenix.config.config import parse_configs  # noqa: E402
 from protenix.model.modules.embedders import RelativePositionEncoding  # noqa: E402
@@ -112,8 +110,24 @@ def peer_features(batch: dict) -> dict:
     return update_input_feature_dict(peer)
 
 
+def run(model: Protenix, peer: dict, drawn: dict, cycles: int, given: GivenDropout) -> dict:
+    with given:
+        s_inputs, s, z = model.get_pairformer_output(peer, N_cycle=cycles)
+    heads = model.confidence_head(
+        input_feature_dict=peer, s_inputs=s_inputs.detach(), s_trunk=s.detach(),
+        z_trunk=z.detach(), pair_mask=None, x_pred_coords=drawn["x_pred"],
+    )  # fmt: skip
+    return {
+        "s_inputs": s_inputs, "s": s, "z": z, "distogram": model.distogram_head(z),
+        "x_denoised": model.diffusion_module(
+            x_noisy=drawn["x_noisy"], t_hat_noise_level=drawn["t_hat"], input_feature_dict=peer,
+            s_inputs=s_inputs, s_trunk=s, z_trunk=z, pair_z=None, p_lm=None, c_l=None),
+        **dict(zip(("plddt", "pae", "pde", "resolved"), heads)),
+    }  # fmt: skip
+
+
 def write_case(out: Path, name: str, *, tokens, rows, cycles, samples, chains=5, templates=2,
-               dropout=False, released=False) -> dict:  # fmt: skip
+               dropout=False, released=False, single=False) -> dict:  # fmt: skip
     model = build(released, dropout)
     batch = make_batch(make_complex(tokens, chains), rows, templates)
     peer = peer_features(batch)
@@ -123,22 +137,14 @@ def write_case(out: Path, name: str, *, tokens, rows, cycles, samples, chains=5,
         "t_hat": round_f32(torch.rand(samples) * 30 + 0.1),
         "x_pred": round_f32(torch.randn(1, atoms, 3) * 12),
     }
-    with GivenDropout() as given:
-        s_inputs, s, z = model.get_pairformer_output(peer, N_cycle=cycles)
+    given = GivenDropout()
+    outputs = run(model, peer, more, cycles, given)
     if dropout:
         more |= given.tensors()
-    heads = model.confidence_head(
-        input_feature_dict=peer, s_inputs=s_inputs.detach(), s_trunk=s.detach(),
-        z_trunk=z.detach(), pair_mask=None, x_pred_coords=more["x_pred"],
+    write_model_case(
+        out / f"{name}.safetensors", model, batch, more, outputs, released,
+        single and (lambda cast: run(model, cast(peer), cast(more), cycles, given)),
     )  # fmt: skip
-    outputs = {
-        "s_inputs": s_inputs, "s": s, "z": z, "distogram": model.distogram_head(z),
-        "x_denoised": model.diffusion_module(
-            x_noisy=more["x_noisy"], t_hat_noise_level=more["t_hat"], input_feature_dict=peer,
-            s_inputs=s_inputs, s_trunk=s, z_trunk=z, pair_z=None, p_lm=None, c_l=None),
-        **dict(zip(("plddt", "pae", "pde", "resolved"), heads)),
-    }  # fmt: skip
-    write_model_case(out / f"{name}.safetensors", model, batch, more, outputs, released)
     config = {"cycles": cycles}
     if released:
         torch.save({k: v.to(SINGLE) for k, v in model.state_dict().items()}, out / "peer.pt")

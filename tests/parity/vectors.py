@@ -19,6 +19,12 @@ def round_f32(x: torch.Tensor) -> torch.Tensor:
     return x.to(SINGLE).double()
 
 
+def peer_casts_to(dtype: torch.dtype) -> None:
+    """A peer casts to float32 by name in many places: each of them casts to this from here on."""
+    torch.float32 = dtype
+    torch.Tensor.float = lambda tensor: tensor.to(dtype)
+
+
 def save(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Length of the header, the header, the bytes."""
     header, pieces, offset = {}, [], 0
@@ -59,11 +65,13 @@ def write_manifest(out: Path, cases: dict[str, dict]) -> None:
 
 def write_model_cases(doc: str, write_case, cases: dict[str, dict]) -> None:
     """A maker of whole models: write_case(out, name, **case) for each, or with --released one of
-    the released sizes."""
-    options = begin(doc, released=False)
+    the released sizes. --single: each case tells in single.json how far the peer's own float32 is
+    from it, in the words of `megafold parity`."""
+    options = begin(doc, released=False, single=False)
     if options.released:
         sizes = {"tokens": 14, "rows": 3, "cycles": 2, "samples": 1}
         cases = {"model_released": sizes | {"released": True}}
-    write_manifest(
-        options.out, {name: write_case(options.out, name, **case) for name, case in cases.items()}
-    )
+    written = {}
+    for name, case in cases.items():
+        written[name] = write_case(options.out, name, single=options.single, **case)
+    write_manifest(options.out, written)
