@@ -1,8 +1,9 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// The runner of whole models (tests/parity/*_model.py): Algorithm 1 on given noise, with recycling,
-// and the confidence head on a given structure.
+// The runner of whole models (tests/parity/*_model.py): Algorithm 1 with recycling, the denoiser on
+// given noise or on a truth with a training step's given draws, and the confidence head on a given
+// structure.
 #include <array>
 
 #include "base/errors.h"
@@ -63,8 +64,17 @@ void run_whole_model(ParityCase& c) {
     c.load();
   }
   const Batch batch = batch_of(c);
+  const bool training = c.has("draw_level");
+  NoisedTruth noised;
+  if (training) {
+    noised = add_training_noise(
+        c.in("x_truth"), c.in("resolved"),
+        {c.in("draw_level"), c.in("draw_rotation"), c.in("draw_shift"), c.in("draw_noise")});
+  } else {
+    noised.x_noisy = c.in("x_noisy"), noised.t_hat = c.in("t_hat");
+  }
   const Denoised out =
-      model.denoise(batch, c.in("x_noisy"), c.in("t_hat"), c.size("cycles"), c.dropout());
+      model.denoise(batch, noised.x_noisy, noised.t_hat, c.size("cycles"), c.dropout());
   // What stands in padding is nobody's: the case has the real part.
   const int64_t tokens = c.size("real_tokens", batch.num_tokens());
   const int64_t atoms = c.size("real_atoms", batch.num_atoms());
@@ -74,6 +84,10 @@ void run_whole_model(ParityCase& c) {
   c.outputs["z"] = pairs(out.trunk.z);
   c.outputs["distogram"] = pairs(out.distogram_logits);
   c.outputs["x_denoised"] = out.x_denoised.slice(1, 0, atoms);
+  if (training) {  // what an unresolved atom becomes is nobody's
+    c.outputs["x_denoised"] = c.outputs["x_denoised"] * c.in("resolved").unsqueeze(-1);
+    c.outputs["x_true"] = noised.x_true, c.outputs["t_hat"] = noised.t_hat;
+  }
   if (!c.has("x_pred")) return;
   std::array<std::vector<at::Tensor>, 4> all;
   for (const ConfidenceLogits& logits : model.confidence(batch, out.trunk, c.in("x_pred"))) {

@@ -44,6 +44,7 @@ Conventions conventions_of(Dialect dialect) {
   c.schedule_ends_at_zero = false;
   c.averaging_reads_pair_mask = true;
   c.templates_masked = false;
+  c.empty_template_restype = dialect == Dialect::openfold3 ? 31 : 0;  // gap; alanine
   c.confidence_norms_single = false;
   c.pde_sums_pairs = false;
   c.transitions_masked = dialect == Dialect::openfold3;

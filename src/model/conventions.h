@@ -49,6 +49,9 @@ struct Conventions {
   // Templates: distogram and unit vectors are masked by chain and pair mask, masks by the latter;
   // else only the two masks by chain. The mean is over count + 1e-7, else over count.
   bool templates_masked = true;
+  // A batch without templates is one whose templates are all empty, of this restype (their mean is
+  // that of one); -1: it has no update (Protenix without its template features).
+  int empty_template_restype = -1;
   // Confidence head: LN(clamp(s)) and a Linear of the raw distance, bins of the distance; else
   // neither, and bins of its square.
   bool confidence_norms_single = true;

@@ -12,7 +12,6 @@
 #include "model/distogram_head.h"
 #include "model/input_embedder.h"
 #include "model/msa_module.h"
-#include "model/sampler.h"
 #include "model/template_embedder.h"
 #include "model/token_frames.h"
 
@@ -90,6 +89,13 @@ Features features_of(const Batch& b, const Conventions& conventions, at::ScalarT
                          pairs("template_pseudo_beta_mask", b.template_pseudo_beta_mask),
                          pairs("template_backbone_frame_mask", b.template_backbone_frame_mask),
                          b.template_restype};
+  }
+  if (!f.templates && conventions.empty_template_restype >= 0) {
+    const at::Tensor none = at::zeros({1, 1, 1, 1}, f.restype.options());
+    const at::Tensor masks = none[0].expand({1, n, n});
+    f.templates =
+        TemplateInputs{none.expand({1, n, n, 39}), none.expand({1, n, n, 3}), masks, masks,
+                       at::full({1, n}, conventions.empty_template_restype, b.restype.options())};
   }
   if (masks_something(b.token_mask)) {
     f.token_mask = b.token_mask.gt(0);
@@ -239,7 +245,6 @@ TrunkOutput Model::Modules::trunk(const Features& f, MsaRows& rows, int64_t cycl
     const c10::AutoGradMode mode(with_gradient && cycle + 1 == cycles);
     // Before the first cycle s and z are zeros, and LN(0) is the offset.
     z = z_init + recycle_pair(cycle == 0 ? recycle_norm_z.bias : recycle_norm_z(z));
-    // Without templates there is no update (Protenix); empty ones are the batch's to give.
     if (template_embedder && f.templates)
       z = z + (*template_embedder)(*f.templates, f.asym_id, z, f.pair_mask, drop);
     const auto [features, msa_mask] = rows.draw();
@@ -327,11 +332,6 @@ TrainingOutput Model::forward_train(const Batch& batch, const TrainOptions& opti
   const auto streams = [&](Purpose purpose) {
     return SampleStreams(seed, id, visit, purpose, samples);
   };
-  out.t_hat = at::exp(streams(Purpose::noise_level).normal({}) * options.noise.deviation +
-                      options.noise.mean)
-                  .mul(kSigmaData)
-                  .to(here);
-  const auto [rotation, shift] = streams(Purpose::augmentation).rigid();
   const auto prepared =
       m.diffusion.prepare(f.atoms, f.relative, trunk.s_inputs, trunk.s, trunk.z, f.token_mask);
   out.labels = {batch.atom_positions, batch.atom_resolved_mask};
@@ -345,13 +345,13 @@ TrainingOutput Model::forward_train(const Batch& batch, const TrainOptions& opti
     if (options.labels) out.labels = options.labels(batch, out.x_rollout[0]);
     if (judged) out.confidence = m.judge(batch, f, trunk, out.x_rollout, drop).front();
   }
-  const at::Tensor resolved = out.labels.resolved.to(here);
-  out.x_true =
-      centre_augment(out.labels.positions.to(here), resolved, rotation.to(here), shift.to(here)) *
-      resolved.unsqueeze(-1);
-  const at::Tensor noise = streams(Purpose::noise).normal({batch.num_atoms(), 3}).to(here);
-  // Unresolved atoms are zeros for the network (af3-facts 9.2).
-  out.x_noisy = (out.x_true + noise * out.t_hat.view({-1, 1, 1})) * resolved.unsqueeze(-1);
+  const auto [rotation, shift] = streams(Purpose::augmentation).rigid();
+  const NoisedTruth noised = add_training_noise(
+      out.labels.positions.to(here), out.labels.resolved.to(here),
+      {streams(Purpose::noise_level).normal({}).to(here), rotation.to(here), shift.to(here),
+       streams(Purpose::noise).normal({batch.num_atoms(), 3}).to(here)},
+      options.noise);
+  out.x_true = noised.x_true, out.x_noisy = noised.x_noisy, out.t_hat = noised.t_hat;
   out.x_denoised = m.diffusion(f.atoms, prepared, out.x_noisy, out.t_hat);
   return out;
 }

@@ -16,6 +16,7 @@
 #include "model/confidence_head.h"
 #include "model/config.h"
 #include "model/parameters.h"
+#include "model/sampler.h"
 
 namespace megafold {
 
@@ -23,11 +24,6 @@ struct TrunkOutput {
   at::Tensor s_inputs;  // [N, c_s_inputs]
   at::Tensor s;         // [N, c_s]
   at::Tensor z;         // [N, N, c_z]
-};
-
-/// Levels of training: 16 exp(mean + deviation n) Angstrom, n ~ N(0, 1) (SI 3.7.1: -1.2, 1.5).
-struct NoiseLevels {
-  double mean = -1.2, deviation = 1.5;
 };
 
 /// What is known of a batch's atoms.

@@ -31,6 +31,17 @@ at::Tensor centre_augment(const at::Tensor& x, const at::Tensor& weight, const a
   return at::matmul(x - centre, rotation.transpose(-1, -2)) + shift.unsqueeze(-2);
 }
 
+NoisedTruth add_training_noise(const at::Tensor& positions, const at::Tensor& resolved,
+                               const TrainingDraws& draws, const NoiseLevels& levels) {
+  const at::Tensor known = resolved.unsqueeze(-1);
+  NoisedTruth out;
+  out.t_hat = at::exp(draws.level * levels.deviation + levels.mean) * kSigmaData;
+  out.x_true = centre_augment(positions, resolved, draws.rotation, draws.shift) * known;
+  // Unresolved atoms are zeros for the network (af3-facts 9.2).
+  out.x_noisy = (out.x_true + draws.noise * out.t_hat.view({-1, 1, 1})) * known;
+  return out;
+}
+
 SampleStreams::SampleStreams(uint64_t seed, uint64_t sample, uint64_t visit, Purpose purpose,
                              int64_t samples) {
   for (int64_t s = 1; s <= samples; ++s)

@@ -38,6 +38,26 @@ class SampleStreams {
   std::vector<Random> streams_;
 };
 
+/// Levels of training: 16 exp(mean + deviation n) Angstrom, n ~ N(0, 1) (SI 3.7.1: -1.2, 1.5).
+struct NoiseLevels {
+  double mean = -1.2, deviation = 1.5;
+};
+
+/// A training step's draws; level [S] and noise [S, A, 3] are standard normal.
+struct TrainingDraws {
+  at::Tensor level, rotation, shift, noise;  // rotation and shift as in centre_augment
+};
+
+/// The truth as S copies, each in a place of its own, and with noise of its own level (SI 3.7.1).
+struct NoisedTruth {
+  at::Tensor x_true, x_noisy;  // [S, A, 3], Angstrom; 0 where an atom is not resolved
+  at::Tensor t_hat;            // [S], Angstrom
+};
+
+/// positions [A, 3], Angstrom; resolved [A], 0 or 1.
+NoisedTruth add_training_noise(const at::Tensor& positions, const at::Tensor& resolved,
+                               const TrainingDraws& draws, const NoiseLevels& levels = {});
+
 /// One step's draws.
 struct SamplerStep {
   at::Tensor rotation, shift, noise;  // [S, 3, 3], [S, 3], [S, A, 3] standard normal

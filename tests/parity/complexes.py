@@ -133,6 +133,25 @@ def padded(batch: dict, tokens: int, atoms: int) -> dict[str, torch.Tensor]:
     return {key: grown(key, value) for key, value in batch.items()}
 
 
+def closed_behind(batch: dict, drawn: dict, tokens: int) -> dict[str, torch.Tensor]:
+    """The case with so many closed tokens behind it, 3 closed atoms each, and 2 closed rows of the
+    alignment. What is drawn there is not 0: nothing may read it."""
+    real_tokens, real_atoms = len(batch["restype"]), len(batch["atom_to_token"])
+    rows = len(batch["msa"])
+    atoms = real_atoms + 3 * tokens
+    out = padded(batch, real_tokens + tokens, atoms)
+    more = torch.randint(0, 32, (2, real_tokens + tokens))
+    out["msa"] = torch.cat([out["msa"], more])
+    out["deletion"] = torch.cat([out["deletion"], more.double()])
+    is_token = (torch.arange(real_tokens + tokens) < real_tokens).double()
+    out |= {"token_mask": is_token, "atom_mask": (torch.arange(atoms) < real_atoms).double(),
+            "msa_mask": torch.cat([is_token.expand(rows, -1), 0 * more])}  # fmt: skip
+    for key in ("x_noisy", "x_pred"):
+        behind = round_f32(torch.randn(len(drawn[key]), 3 * tokens, 3) * 20)
+        drawn = drawn | {key: torch.cat([drawn[key], behind], 1)}
+    return out | drawn
+
+
 def fill(model: torch.nn.Module, scale: float = 1.0) -> None:
     """Random weights everywhere: initialisation leaves zeros, and zeros hide errors. The fixed
     numbers of the Fourier embedding are rounded alone."""
@@ -192,6 +211,40 @@ def some(names: list[str]) -> set[str]:
         kind = ".".join("#" if word.isdigit() else word for word in name.split("."))
         by_kind.setdefault(kind, []).append(name)
     return {name for group in by_kind.values() for name in (group[0], group[-1])}
+
+
+def training_draws(samples: int, atoms: int, unresolved: float) -> dict[str, torch.Tensor]:
+    """A truth and what a training step draws for it: each copy's place, level and noise."""
+    rotation, _ = torch.linalg.qr(torch.randn(samples, 3, 3))
+    rotation = rotation * torch.det(rotation).sign().view(-1, 1, 1)
+    resolved = (torch.rand(atoms) >= unresolved).double()
+    return {
+        "x_truth": round_f32(torch.randn(atoms, 3) * 10) * resolved.unsqueeze(-1),
+        "resolved": resolved, "draw_rotation": round_f32(rotation),
+        "draw_shift": round_f32(torch.randn(samples, 3)),
+        "draw_level": round_f32(torch.randn(samples)),
+        "draw_noise": round_f32(torch.randn(samples, atoms, 3)),
+    }  # fmt: skip
+
+
+class GivenNormals:
+    """While active, torch.randn and randn_like give these, in this order and in any shape."""
+
+    def __init__(self, values: list[torch.Tensor]):
+        self.values = iter(values)
+
+    def __enter__(self):
+        self.originals = torch.randn, torch.randn_like
+        torch.randn = lambda *shape, size=None, **_: self.give(size or shape)
+        torch.randn_like = lambda like, **_: self.give(like.shape)
+        return self
+
+    def give(self, shape) -> torch.Tensor:
+        flat = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+        return next(self.values).reshape(flat)
+
+    def __exit__(self, *_):
+        torch.randn, torch.randn_like = self.originals
 
 
 class ReluInputs:
@@ -270,13 +323,12 @@ def errors_of_single(model, run, outputs: dict, cotangents: dict) -> dict:
     }  # fmt: skip
 
 
-def write_model_case(path: Path, model, batch: dict, more: dict, outputs: dict, released=False,
+def write_model_case(path: Path, model, inputs: dict, outputs: dict, released=False,
                      run_again=None):  # fmt: skip
     """`released`: the weights stay in a file of their own, and gradients of some parameters do.
     `run_again(cast)` gives the outputs anew: what the peer's float32 is worth goes to single.json
     beside the file."""
-    tensors = {f"in.{key}": value for key, value in batch.items()}
-    tensors |= {key if "." in key else f"in.{key}": value for key, value in more.items()}
+    tensors = {key if "." in key else f"in.{key}": value for key, value in inputs.items()}
     cotangents = {key: round_f32(torch.randn_like(value)) for key, value in outputs.items()}
     loss = sum((value * cotangents[key]).sum() for key, value in outputs.items())
     for key, value in outputs.items():

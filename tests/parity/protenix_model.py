@@ -10,9 +10,10 @@ Run in an environment that holds protenix 2.0.0 and torch:
     megafold parity OUT
 
 Sizes are small, all weights random, everything in float64. Cases: one cycle, several chains; three
-cycles of one chain without an alignment or templates, whose last window of atoms is cut; dropout
-with the masks it drew. With --released the model has its released sizes, and its weights stand
-beside the case in peer.pt as torch saves a state dict.
+cycles of one chain without an alignment or templates, whose last window of atoms is cut; the same
+function with masked tokens, atoms and rows behind the real ones; several samples of a training
+step, its draws given; dropout with the masks it drew. With --released the model has its released
+sizes, and its weights stand beside the case in peer.pt as torch saves a state dict.
 """
 
 import os
@@ -21,12 +22,23 @@ from pathlib import Path
 os.environ.setdefault("LAYERNORM_TYPE", "torch")
 
 import torch
-from complexes import GivenDropout, fill, make_batch, make_complex, write_model_case
+from complexes import (
+    GivenDropout,
+    GivenNormals,
+    closed_behind,
+    fill,
+    make_batch,
+    make_complex,
+    training_draws,
+    write_model_case,
+)
 from vectors import SINGLE, peer_casts_to, round_f32, write_model_cases
 
 peer_casts_to(torch.double)
 
 from protenix.config.config import parse_configs  # noqa: E402
+from protenix.model import utils  # noqa: E402
+from protenix.model.generator import sample_diffusion_training  # noqa: E402
 from protenix.model.modules.embedders import RelativePositionEncoding  # noqa: E402
 from protenix.model.protenix import Protenix, update_input_feature_dict  # noqa: E402
 
@@ -117,35 +129,61 @@ def run(model: Protenix, peer: dict, drawn: dict, cycles: int, given: GivenDropo
         input_feature_dict=peer, s_inputs=s_inputs.detach(), s_trunk=s.detach(),
         z_trunk=z.detach(), pair_mask=None, x_pred_coords=drawn["x_pred"],
     )  # fmt: skip
+    trunk = {"input_feature_dict": peer, "s_inputs": s_inputs, "s_trunk": s, "z_trunk": z,
+             "pair_z": None, "p_lm": None, "c_l": None}  # fmt: skip
     return {
         "s_inputs": s_inputs, "s": s, "z": z, "distogram": model.distogram_head(z),
-        "x_denoised": model.diffusion_module(
-            x_noisy=drawn["x_noisy"], t_hat_noise_level=drawn["t_hat"], input_feature_dict=peer,
-            s_inputs=s_inputs, s_trunk=s, z_trunk=z, pair_z=None, p_lm=None, c_l=None),
+        **(train if "draw_level" in drawn else denoise)(model, trunk, drawn),
         **dict(zip(("plddt", "pae", "pde", "resolved"), heads)),
     }  # fmt: skip
 
 
+def denoise(model: Protenix, trunk: dict, drawn: dict) -> dict:
+    return {
+        "x_denoised": model.diffusion_module(
+            x_noisy=drawn["x_noisy"], t_hat_noise_level=drawn["t_hat"], **trunk
+        )
+    }
+
+
+def train(model: Protenix, trunk: dict, drawn: dict) -> dict:
+    original = utils.uniform_random_rotation
+    utils.uniform_random_rotation = lambda N_sample: drawn["draw_rotation"]
+    with GivenNormals([drawn[key] for key in ("draw_shift", "draw_level", "draw_noise")]):
+        x_true, x_denoised, t_hat = sample_diffusion_training(
+            noise_sampler=model.train_noise_sampler, denoise_net=model.diffusion_module,
+            label_dict={"coordinate": drawn["x_truth"], "coordinate_mask": drawn["resolved"]},
+            N_sample=len(drawn["draw_level"]), **trunk,
+        )  # fmt: skip
+    utils.uniform_random_rotation = original
+    return {"x_denoised": x_denoised, "x_true": x_true, "t_hat": t_hat}
+
+
 def write_case(out: Path, name: str, *, tokens, rows, cycles, samples, chains=5, templates=2,
-               dropout=False, released=False, single=False) -> dict:  # fmt: skip
+               masked=0, training=False, dropout=False, released=False,
+               single=False) -> dict:  # fmt: skip
+    """`masked`: the peer, which knows no padding, runs the case as it is; megafold's has so many
+    tokens, atoms and rows of the alignment behind it that its masks close."""
     model = build(released, dropout)
     batch = make_batch(make_complex(tokens, chains), rows, templates)
     peer = peer_features(batch)
     atoms = len(batch["atom_to_token"])
-    more = {
-        "x_noisy": round_f32(torch.randn(samples, atoms, 3) * 20),
-        "t_hat": round_f32(torch.rand(samples) * 30 + 0.1),
-        "x_pred": round_f32(torch.randn(1, atoms, 3) * 12),
-    }
+    drawn = {"x_pred": round_f32(torch.randn(1, atoms, 3) * 12)}
+    if training:  # an unresolved atom has noise alone there, and is 0 here: all are resolved
+        drawn |= training_draws(samples, atoms, unresolved=0)
+    else:
+        drawn |= {"x_noisy": round_f32(torch.randn(samples, atoms, 3) * 20),
+                  "t_hat": round_f32(torch.rand(samples) * 30 + 0.1)}  # fmt: skip
     given = GivenDropout()
-    outputs = run(model, peer, more, cycles, given)
+    outputs = run(model, peer, drawn, cycles, given)
+    more = closed_behind(batch, drawn, masked) if masked else (batch | drawn)
     if dropout:
         more |= given.tensors()
     write_model_case(
-        out / f"{name}.safetensors", model, batch, more, outputs, released,
-        single and (lambda cast: run(model, cast(peer), cast(more), cycles, given)),
+        out / f"{name}.safetensors", model, more, outputs, released,
+        single and (lambda cast: run(model, cast(peer), cast(drawn), cycles, given)),
     )  # fmt: skip
-    config = {"cycles": cycles}
+    config = {"cycles": cycles, "real_tokens": tokens, "real_atoms": atoms}
     if released:
         torch.save({k: v.to(SINGLE) for k, v in model.state_dict().items()}, out / "peer.pt")
         config |= {"preset": "initial", "checkpoint": "ours.safetensors"}
@@ -159,6 +197,8 @@ CASES = {
     "model_one_chain_no_alignment": {
         "tokens": 21, "rows": 1, "cycles": 3, "samples": 3, "chains": 1, "templates": 0,
     },
+    "model_masked_rows": {"tokens": 19, "rows": 4, "cycles": 2, "samples": 1, "masked": 5},
+    "model_training": {"tokens": 23, "rows": 3, "cycles": 2, "samples": 4, "training": True},
     "model_dropout": {
         "tokens": 19, "rows": 4, "cycles": 2, "samples": 1, "templates": 1, "dropout": True,
     },

@@ -35,8 +35,8 @@ def peer():
 @pytest.mark.parametrize(
     "dialect, script, cases",
     [
-        ("protenix", "protenix_model.py", 3),
-        ("openfold3", "openfold3_model.py", 4),
+        ("protenix", "protenix_model.py", 5),
+        ("openfold3", "openfold3_model.py", 6),
         ("openfold3", "openfold3_modules.py", 34),
         ("openfold3", "openfold3_confidence.py", 13),
     ],
@@ -46,6 +46,21 @@ def test_vectors_of_a_peer(megafold, peer, tmp_path, dialect, script, cases, see
     done = megafold("parity", tmp_path, "--dialect", dialect)
     assert done.returncode == 0, done.stdout
     assert done.stdout.splitlines()[-1] == f"{cases} passed, 0 failed"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("dialect, seed", [("protenix", "5"), ("openfold3", "1")])
+def test_whole_models_in_f32_are_as_exact_as_the_peers(megafold, peer, tmp_path, dialect, seed):
+    """Seeds at which no ReLU turns (docs/numerics.md): the worst gradient of each case is within
+    the limit or within twice the peer's own error in f32."""
+    peer(f"{dialect}_model.py", tmp_path, "--seed", seed, "--single")
+    done = megafold("parity", tmp_path, "--dialect", dialect, "--dtype", "f32")
+    single = json.loads((tmp_path / "single.json").read_text())
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("model_")]
+    assert len(rows) == len(single)
+    for name, outputs, _, parameters, *_ in rows:
+        assert float(outputs) <= 5e-6, name
+        assert float(parameters) <= max(5e-6, 2 * single[name]["parameters"]), name
 
 
 @pytest.mark.full
