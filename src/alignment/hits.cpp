@@ -70,13 +70,7 @@ std::vector<TemplateHit> read_m8(const AlignmentText& file, std::string_view que
   std::string_view line;
   while (lines.next(line)) {
     if (line.empty() || line.front() == '#') continue;
-    std::vector<std::string_view> columns;
-    for (std::string_view rest = line;;) {
-      const size_t tab = rest.find('\t');
-      columns.push_back(rest.substr(0, tab));
-      if (tab == std::string_view::npos) break;
-      rest.remove_prefix(tab + 1);
-    }
+    const auto columns = columns_of(line);
     const int at = lines.number();
     if (columns.size() < 12)
       fail<BadInput>(
@@ -111,6 +105,7 @@ std::vector<TemplateHit> read_m8(const AlignmentText& file, std::string_view que
         hit.pairs.push_back({query_first - 1 + i, hit.first + i});
     } else {
       hit.is_aligned = false;  // gaps, and nothing says where
+      hit.query_part = {query_first - 1, query_last};
     }
     hits.push_back(std::move(hit));
   }
@@ -118,6 +113,27 @@ std::vector<TemplateHit> read_m8(const AlignmentText& file, std::string_view que
 }
 
 }  // namespace internal
+
+std::string m8_row(std::string_view query, const TemplateHit& hit) {
+  if (hit.pairs.empty()) fail<BadInput>("{}: no residue of the hit is aligned", hit.name);
+  std::string cigar;
+  int32_t run = 0;
+  for (size_t i = 0; i < hit.pairs.size(); ++i) {
+    const auto [q, t] = hit.pairs[i];
+    const int32_t in_query = i > 0 ? q - hit.pairs[i - 1][0] - 1 : 0,
+                  in_hit = i > 0 ? t - hit.pairs[i - 1][1] - 1 : 0;
+    if (in_query > 0 || in_hit > 0) {
+      cigar += fmt::format("{}M", run);
+      if (in_query > 0) cigar += fmt::format("{}I", in_query);
+      if (in_hit > 0) cigar += fmt::format("{}D", in_hit);
+      run = 0;
+    }
+    ++run;
+  }
+  return fmt::format("{}\t{}\t0\t{}\t0\t0\t{}\t{}\t{}\t{}\t{:g}\t0\t{}{}M\n", query, hit.name,
+                     hit.pairs.size(), hit.pairs.front()[0] + 1, hit.pairs.back()[0] + 1,
+                     hit.pairs.front()[1] + 1, hit.pairs.back()[1] + 1, hit.e_value, cigar, run);
+}
 
 std::vector<TemplateHit> read_template_hits(const AlignmentText& file, std::string_view query) {
   internal::Lines lines(file.text);

@@ -38,6 +38,9 @@ struct TemplateHit {
   /// False where the file lays the hit beside something other than the query (`pairs` is empty): it
   /// must be aligned anew.
   bool is_aligned = true;
+  /// [first, last) of the query where the file names the part that it laid beside the hit and not
+  /// how; {0, 0}: it names none.
+  std::array<int32_t, 2> query_part = {0, 0};
   int line = 0;  // where it stands in the file
 };
 
@@ -48,6 +51,15 @@ struct TemplateHit {
 /// column, a number that is none, places outside of the query, letters of the query that are
 /// others. An empty file has no hits: that is how search programs say so.
 std::vector<TemplateHit> read_template_hits(const AlignmentText& file, std::string_view query);
+
+/// A hit that is aligned as a row of m8 with its CIGAR; identity and score are 0.
+std::string m8_row(std::string_view query, const TemplateHit& hit);
+
+/// The rows of a Stockholm file of HMMER's as A3M, the query first under `name`; letters in columns
+/// that the query does not have are lower case. The query's columns are those of the first row or
+/// of the profile's match states; an empty file has no rows. Throws BadInput where neither fits.
+std::string rows_beside_query(const AlignmentText& stockholm, std::string_view name,
+                              std::string_view query);
 
 namespace internal {
 /// "7CNW_A", "pdb|7cnw|A", "7cnw": entry and chain of a name; the chain is "A" where none is given.

@@ -4,6 +4,7 @@
 // Hits as rows of an alignment: Stockholm of hmmsearch -A or hmmalign, and A3M. Their names say
 // which part of which chain they are: "2jsf_A/4-73".
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <unordered_map>
 #include <unordered_set>
@@ -189,3 +190,44 @@ std::vector<TemplateHit> read_hit_rows(const AlignmentText& file, std::string_vi
 }
 
 }  // namespace megafold::internal
+
+namespace megafold {
+
+std::string rows_beside_query(const AlignmentText& stockholm, std::string_view name,
+                              std::string_view query) {
+  std::string out = fmt::format(">{}\n{}\n", name, query);
+  if (stockholm.text.find_first_not_of(" \r\n") == std::string::npos) return out;
+  std::vector<internal::Row> rows;
+  for_each_row(stockholm, AlignmentFormat::stockholm, [&](const RawRow& raw) {
+    rows.push_back(internal::read_row(stockholm, raw, true));
+  });
+  const auto places =
+      internal::columns_of_query(rows, internal::read_annotations(stockholm), query);
+  if (places.size() != static_cast<size_t>(rows[0].width))
+    fail<BadInput>("{}: neither its first row nor #=GC RF is the query '{}' of {} residues",
+                   stockholm.name, name, query.size());
+  const bool has_query = rows[0].first == 0;  // jackhmmer's first row; hits have a range
+  for (size_t r = has_query ? 1 : 0; r < rows.size(); ++r) {
+    const internal::Row& row = rows[r];
+    if (row.width != rows[0].width)
+      fail<BadInput>("{}:{}: the row '{}' has {} columns, the first {}", stockholm.name, row.line,
+                     row.name, row.width, rows[0].width);
+    std::string letters;
+    int32_t next = 0;  // place in the query
+    for (size_t i = 0; i < row.letters.size(); ++i) {
+      const int32_t at = places.at(static_cast<size_t>(row.columns[i]));
+      if (at == internal::kNoColumn) {
+        letters += static_cast<char>(std::tolower(static_cast<unsigned char>(row.letters[i])));
+        continue;
+      }
+      for (; next < at; ++next) letters += '-';
+      letters += row.letters[i];
+      ++next;
+    }
+    letters.append(query.size() - static_cast<size_t>(next), '-');
+    out += fmt::format(">{}\n{}\n", row.name, letters);
+  }
+  return out;
+}
+
+}  // namespace megafold

@@ -230,5 +230,30 @@ TEST(Hits, RowRefusals) {
   EXPECT_TRUE(has(refusal("# STOCKHOLM 1.0\na_A/1-2 MN\n"), "without '//'"));
 }
 
+TEST(Hits, M8RowIsReadAsItWasWritten) {
+  const auto hits = read("q\t6O25_A\t0.675\t8\t2\t1\t2\t8\t11\t18\t2.421E-38\t141\t3M2D1I3M\n");
+  const std::string row = m8_row("q", hits[0]);
+  EXPECT_EQ(row, "q\t6O25_A\t0\t6\t0\t0\t2\t8\t11\t18\t2.421e-38\t0\t3M1I2D3M\n");
+  const auto again = read(row);
+  ASSERT_EQ(again.size(), 1U);
+  EXPECT_EQ(again[0].pairs, hits[0].pairs);
+  TemplateHit none;
+  EXPECT_THROW(static_cast<void>(m8_row("q", none)), BadInput);
+}
+
+TEST(Hits, RowsOfHmmerBesideTheQuery) {
+  const auto rows = [](const std::string& body) {
+    return rows_beside_query({"found", "# STOCKHOLM 1.0\n" + body + "//\n"}, "q", "ACDEF");
+  };
+  // By the query's own row: its gap is a column that it does not have.
+  EXPECT_EQ(rows("query AC-DEF\nx/3-6 -CwDE.\n"), ">q\nACDEF\n>x/3-6\n-CwDE-\n");
+  // By the profile's match states.
+  EXPECT_EQ(rows("x/1-5 ACwD.E\ny/2-3 .C-D..\n#=GC RF xx.xxx\n"),
+            ">q\nACDEF\n>x/1-5\nACwD-E\n>y/2-3\n-CD--\n");
+  EXPECT_EQ(rows_beside_query({"found", "\n"}, "q", "ACDEF"), ">q\nACDEF\n");
+  EXPECT_THROW(rows("x/1-3 WWW\n#=GC RF xxx\n"), BadInput);
+  EXPECT_THROW(rows("query ACDEF\nx/1-6 ACDEFG\n"), BadInput);
+}
+
 }  // namespace
 }  // namespace megafold

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 namespace megafold::internal {
 
@@ -42,6 +43,17 @@ inline std::string_view take_word(std::string_view& text) {
   const std::string_view word = text.substr(start, end - start);
   text = end == std::string_view::npos ? std::string_view() : text.substr(end);
   return word;
+}
+
+/// The columns of a table's row, which tabs separate.
+inline std::vector<std::string_view> columns_of(std::string_view line) {
+  std::vector<std::string_view> out;
+  for (;;) {
+    const size_t tab = line.find('\t');
+    out.push_back(line.substr(0, tab));
+    if (tab == std::string_view::npos) return out;
+    line.remove_prefix(tab + 1);
+  }
 }
 
 }  // namespace megafold::internal

@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "base/hash.h"
 #include "base/philox.h"
+#include "base/process.h"
 #include "base/publish.h"
 
 namespace megafold {
@@ -89,6 +90,43 @@ TEST(Publish, SaysWhyItCannot) {
   // /dev/full takes no byte, but it is no folder: a full disk is tested through the command line.
   EXPECT_THROW(read_file("/no/such/file"), BadInput);
   EXPECT_THROW(read_file("/tmp"), BadInput);
+}
+
+TEST(Process, SaysHowAProgramEnded) {
+  const std::filesystem::path folder = testing::TempDir() + "megafold_process";
+  std::filesystem::create_directories(folder);
+  const std::filesystem::path log = folder / "log";
+  const Program shell{"sh", "dash"};
+  const auto run = [&](const char* script, double seconds) {
+    run_program(shell, {"-c", script}, log, seconds, "the search of 'x'");
+  };
+  const auto said = [&](const char* script, double seconds) -> std::string {
+    try {
+      run(script, seconds);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  run("echo out; echo err >&2; read line || echo nothing comes in", 0);
+  EXPECT_EQ(read_file(log), "out\nerr\nnothing comes in\n");
+  EXPECT_EQ(said("echo first; echo; echo 'no memory' >&2; exit 3", 0),
+            "sh: the search of 'x' ended with 3:\n  first\n  no memory");
+  EXPECT_EQ(said("exit 1", 0), "sh: the search of 'x' ended with 1 (it said nothing)");
+  EXPECT_THROW(run("kill -9 $$", 0), Device);
+  EXPECT_NE(said("kill -9 $$", 0).find("was ended by the signal 9 (Killed)"), std::string::npos);
+  // What the program started ends with it, and does not hold us up.
+  EXPECT_NE(said("sleep 60 & sleep 60", 0.2).find("was not done after 0.2 s"), std::string::npos);
+  EXPECT_THROW(run("sleep 60", 0.1), Device);
+  EXPECT_EQ(output_of(shell, {"-c", "echo 1.2; exit 1"}), "1.2\n");
+  try {
+    static_cast<void>(find_program({"no-such-program", "its-package"}));
+    FAIL() << "it was found";
+  } catch (const BadInput& error) {
+    EXPECT_EQ(std::string(error.what()),
+              "no-such-program: no such program on PATH; Debian's package its-package has it "
+              "(apt-get install its-package)");
+  }
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "base/decompress.h"
 #include "base/errors.h"
 #include "base/publish.h"
+#include "cache/inputs.h"
 
 namespace megafold {
 namespace {
@@ -109,12 +110,6 @@ class Importer {
       note("no mmCIF file: name their folder with --structures, or put them into the new one");
   }
 
-  /// The folder of a sequence: a name that no entry claims, so that it serves by its query.
-  static std::string name_of_sequence(std::string name) {
-    std::replace(name.begin(), name.end(), '_', '-');
-    return "seq_" + name;
-  }
-
   void import_folders_of_chains() {
     std::map<std::string, std::vector<fs::path>> by_chain;
     for (const fs::path& file : files_) {
@@ -132,7 +127,7 @@ class Importer {
     const auto place_all = [&](const std::string& name, const std::vector<fs::path>& files) {
       const bool names_chain = name.find('_') != std::string::npos;
       for (const fs::path& file : files)
-        place(file, fs::path("alignments") / (names_chain ? name : name_of_sequence(name)) /
+        place(file, fs::path("alignments") / (names_chain ? name : folder_of_sequence(name)) /
                         file.filename());
       ++report_.alignments;
     };
@@ -286,11 +281,12 @@ class Importer {
     for (const std::string_view line : split(text, "\r\n"))
       by_query[std::string(line.substr(0, line.find('\t')))] += std::string(line) + "\n";
     for (const auto& [query, rows] : by_query)
-      publish(options_.out / "alignments" / name_of_sequence(job + "." + query) / "pdb70.m8", rows);
+      publish(options_.out / "alignments" / folder_of_sequence(job + "." + query) / "pdb70.m8",
+              rows);
   }
 
   void write(const std::string& sequence, const std::string& name, std::string_view text) {
-    const std::string folder = name_of_sequence(sequence);
+    const std::string folder = folder_of_sequence(sequence);
     publish(options_.out / "alignments" / folder / name, text);
     report_.alignments += written_.insert(folder).second ? 1 : 0;
   }
@@ -337,7 +333,7 @@ class Importer {
           fail<BadInput>("{}:2: the query is not the sequence of index {} in {}", file.string(),
                          index, table->string());
       }
-      place(file, fs::path("alignments") / name_of_sequence(index) / (as + packed));
+      place(file, fs::path("alignments") / folder_of_sequence(index) / (as + packed));
       seen.insert(index);
     }
     report_.alignments = seen.size();

@@ -14,6 +14,7 @@
 #include <gemmi/cif.hpp>
 #include <gemmi/to_cif.hpp>
 
+#include "alignment/hits.h"
 #include "base/decompress.h"
 #include "base/errors.h"
 #include "base/publish.h"
@@ -311,32 +312,21 @@ class Job {
       fail<BadInput>("{}: {} queryIndices and {} templateIndices", field.place(), from.size(),
                      to.size());
     if (from.empty()) return;
-    // Places in runs: matches, then what either side skips before the next.
-    std::string cigar;
-    int32_t run = 0, last_query = -1, last_target = -1;
+    TemplateHit hit;
     for (size_t i = 0; i < from.size(); ++i) {
       const int32_t q = from[i].number(), t = to[i].number();
-      if (q <= last_query || static_cast<size_t>(q) >= length)
+      if (q <= (i > 0 ? hit.pairs.back()[0] : -1) || static_cast<size_t>(q) >= length)
         from[i].wrong(fmt::format("above the one before and below {}", length));
-      if (t <= last_target || t < 0) to[i].wrong("above the one before");
-      if (i > 0 && (q != last_query + 1 || t != last_target + 1)) {
-        cigar += fmt::format("{}M", run);
-        if (q > last_query + 1) cigar += fmt::format("{}I", q - last_query - 1);
-        if (t > last_target + 1) cigar += fmt::format("{}D", t - last_target - 1);
-        run = 0;
-      }
-      ++run;
-      last_query = q, last_target = t;
+      if (t <= (i > 0 ? hit.pairs.back()[1] : -1)) to[i].wrong("above the one before");
+      hit.pairs.push_back({q, t});
     }
-    cigar += fmt::format("{}M", run);
     std::string id = fmt::format("{}-{}-{}", name_, entity.chains.front(), ++templates_);
     std::replace(id.begin(), id.end(), '_', '-');
     for (char& c : id) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     place(*content, fs::path("templates") / (id + ".cif"));
-    // query, target, identity, length, mismatches, gaps, places from 1, e-value, score, CIGAR.
-    table += fmt::format("{}\t{}_{}\t0\t{}\t0\t0\t{}\t{}\t{}\t{}\t0\t0\t{}\n", name_, id,
-                         polymers[0]->auth, from.size(), from.front().number() + 1, last_query + 1,
-                         to.front().number() + 1, last_target + 1, cigar);
+    hit.name = id + "_" + polymers[0]->auth;
+    hit.e_value = 0;
+    table += m8_row(name_, hit);
   }
 
   void read_ligand(const Field& field) {

@@ -43,6 +43,11 @@ bool is_for_pairing(std::string_view stem) {
 
 }  // namespace
 
+std::string folder_of_sequence(std::string name) {
+  std::replace(name.begin(), name.end(), '_', '-');
+  return "seq_" + name;
+}
+
 DataFolder scan_data_folder(const fs::path& folder) {
   std::error_code error;
   if (!fs::exists(folder, error)) fail<BadInput>("{}: no such folder", folder.string());

@@ -58,6 +58,10 @@ struct DataFolder {
   std::optional<std::filesystem::path> templates;     // "templates/"
 };
 
+/// The folder for the alignments of a sequence that is no chain of an entry: a name that no entry
+/// claims, so that they serve by their query.
+std::string folder_of_sequence(std::string name);
+
 /// Throws BadInput: no such folder, no entry in it, two files of one id, two files that claim one
 /// alignment.
 DataFolder scan_data_folder(const std::filesystem::path& folder);

@@ -15,6 +15,7 @@ void add_cache_look_commands(CLI::App& cache);  // cache stats | export, within 
 void add_data_command(CLI::App& app);           // data profile: where a sample's time goes
 void add_ccd_command(CLI::App& app);            // the chemical component dictionary
 void add_import_command(CLI::App& app);         // other programs' folders
+void add_msa_command(CLI::App& app);            // searches by other programs
 void add_train_command(CLI::App& app);          // train from a cache
 void add_predict_command(CLI::App& app);        // sample a structure from a checkpoint
 void add_report_command(CLI::App& app);         // draw a run's report.html again

@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   cli::add_data_command(app);
   cli::add_ccd_command(app);
   cli::add_import_command(app);
+  cli::add_msa_command(app);
   cli::add_train_command(app);
   cli::add_predict_command(app);
   cli::add_report_command(app);

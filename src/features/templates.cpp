@@ -71,33 +71,6 @@ bool letters_at(const std::string& whole, size_t at, const std::string& part) {
   return true;
 }
 
-struct Located {
-  const TemplateChain* chain = nullptr;
-  int32_t shift = 0;  // from a hit's places to the chain's
-};
-
-/// The hit's letters in the chain that it names, at its place or anywhere, else in another chain of
-/// the entry (SI 2.4). A hit without letters must be taken at its word.
-Located locate(const TemplateHit& hit, const TemplateStructure& entry) {
-  std::vector<const TemplateChain*> order;
-  for (const bool by_auth : {true, false})  // databases name chains by the author's ids
-    for (const TemplateChain& chain : entry.chains)
-      if ((by_auth ? chain.auth : chain.label) == hit.chain) order.push_back(&chain);
-  if (hit.letters.empty()) {
-    for (const TemplateChain* const chain : order)
-      if (hit.last <= std::ssize(chain->letters)) return {chain, 0};
-    return {};
-  }
-  for (const TemplateChain& chain : entry.chains) order.push_back(&chain);
-  for (const TemplateChain* const chain : order) {
-    if (letters_at(chain->letters, static_cast<size_t>(hit.first), hit.letters)) return {chain, 0};
-    for (size_t at = 0; at + hit.letters.size() <= chain->letters.size(); ++at)
-      if (letters_at(chain->letters, at, hit.letters))
-        return {chain, static_cast<int32_t>(at) - hit.first};
-  }
-  return {};
-}
-
 double sort_value(const TemplateHit& hit) {
   return std::isnan(hit.e_value) ? std::numeric_limits<double>::infinity() : hit.e_value;
 }
@@ -124,7 +97,7 @@ class Collector {
       return leave_out("too few residues");
     const auto entry = find_(hit.entry);
     if (!entry) return leave_out("no file of the entry");
-    const Located located = locate(hit, *entry);
+    const LocatedHit located = locate_hit(hit, *entry);
     if (located.chain == nullptr) return leave_out("in no chain of the entry");
     const std::string& letters = located.chain->letters;
     const auto first = static_cast<size_t>(hit.first + located.shift);
@@ -190,6 +163,26 @@ class Collector {
 };
 
 }  // namespace
+
+LocatedHit locate_hit(const TemplateHit& hit, const TemplateStructure& entry) {
+  std::vector<const TemplateChain*> order;
+  for (const bool by_auth : {true, false})  // databases name chains by the author's ids
+    for (const TemplateChain& chain : entry.chains)
+      if ((by_auth ? chain.auth : chain.label) == hit.chain) order.push_back(&chain);
+  if (hit.letters.empty()) {
+    for (const TemplateChain* const chain : order)
+      if (hit.last <= std::ssize(chain->letters)) return {chain, 0};
+    return {};
+  }
+  for (const TemplateChain& chain : entry.chains) order.push_back(&chain);
+  for (const TemplateChain* const chain : order) {
+    if (letters_at(chain->letters, static_cast<size_t>(hit.first), hit.letters)) return {chain, 0};
+    for (size_t at = 0; at + hit.letters.size() <= chain->letters.size(); ++at)
+      if (letters_at(chain->letters, at, hit.letters))
+        return {chain, static_cast<int32_t>(at) - hit.first};
+  }
+  return {};
+}
 
 TemplateStructure read_template(const Document& document, const std::string& id,
                                 const ComponentDictionary& dictionary) {

@@ -44,6 +44,15 @@ struct TemplateStructure {
 TemplateStructure read_template(const Document& document, const std::string& id,
                                 const ComponentDictionary& dictionary);
 
+struct LocatedHit {
+  const TemplateChain* chain = nullptr;
+  int32_t shift = 0;  // from a hit's places to the chain's
+};
+
+/// The hit's letters in the chain that it names, at its place or anywhere, else in another chain of
+/// the entry (SI 2.4). A hit without letters must be taken at its word.
+LocatedHit locate_hit(const TemplateHit& hit, const TemplateStructure& entry);
+
 /// Delivers an entry by its id, lower case; nullptr where there is no file of it.
 using TemplateSource =
     std::function<std::shared_ptr<const TemplateStructure>(const std::string& id)>;
