@@ -13,8 +13,8 @@ namespace megafold::kernels::layernorm_portable {
 /// A row of more does not fit a warp's registers (eight pieces of 16-bit elements spill).
 constexpr int64_t kMostChannels = 1024;
 
-/// Calls f.operator()<lanes, pieces>() for rows of T.
-template <class T, class F>
+/// Calls f.operator()<lanes, pieces>() for rows of T, on waves of kWave lanes.
+template <class T, int kWave, class F>
 void with_group(int64_t channels, const F& f) {
   const int64_t chunks = (channels + arch::kChunk<T> - 1) / arch::kChunk<T>;
   if (chunks <= 8) {
@@ -28,7 +28,7 @@ void with_group(int64_t channels, const F& f) {
   } else if (sizeof(T) == 2 || chunks <= 128) {
     f.template operator()<32, 4>();
   } else if constexpr (sizeof(T) == 4) {
-    f.template operator()<32, 8>();
+    f.template operator()<kWave, 256 / kWave>();  // eight pieces spill on gfx90a (waves of 64)
   }
 }
 
@@ -43,7 +43,7 @@ void start_forward(const LayerNormForward& p, const Start& start) {
   Args args;
   args.params.forward = p;
   args.aligned = moves_16_bytes(p, p.x, p.x_row) && moves_16_bytes(p, p.y, p.y_row);
-  with_group<T>(p.channels, [&]<int lanes, int pieces>() {
+  with_group<T, Start::kWave>(p.channels, [&]<int lanes, int pieces>() {
     using Kernel = ForwardKernel<T, lanes, pieces>;
     start.template operator()<Kernel>(args, Kernel::blocks(p.rows, Start::kWave));
   });
@@ -68,7 +68,7 @@ void start_backward(const LayerNormBackward& b, void* workspace, const Start& st
   args.blocks = backward_blocks(p);
   const bool sums = b.dgamma != nullptr || b.dbeta != nullptr;
   args.partial = sums ? static_cast<float*>(workspace) : nullptr;
-  with_group<T>(p.channels, [&]<int lanes, int pieces>() {
+  with_group<T, Start::kWave>(p.channels, [&]<int lanes, int pieces>() {
     start.template operator()<BackwardKernel<T, lanes, pieces>>(args, args.blocks);
   });
   if (sums)
