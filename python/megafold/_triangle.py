@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import torch
 
-from megafold import ops  # noqa: F401  (what runs where no kernel does)
+from megafold import _node, ops  # noqa: F401  (ops: what runs where no kernel does)
 
 _ops = torch.ops.megafold
 
@@ -41,13 +41,5 @@ def _node_backward(ctx, dy):
     return (*found, *(None,) * 7)
 
 
-torch.library.register_autograd(
-    "megafold::triangle_attention", _node_backward, setup_context=_setup
-)
-
-
-def _once(ctx, *_):
-    raise RuntimeError("megafold's triangle attention is differentiable once")
-
-
-torch.library.register_autograd("megafold::triangle_attention_backward", _once)
+triangle_attention = _node.node("triangle_attention", _setup, _node_backward)
+_node.differentiable_once("triangle_attention_backward", "triangle attention")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from megafold import _triangle  # noqa: F401  (defines the operator)
+from megafold import _triangle
 
 __all__ = ["TriangleAttention"]
 
@@ -78,7 +78,7 @@ class TriangleAttention(nn.Module):
             keep = z.new_empty((b, n, 1, c) if self.ending else (b, 1, n, c), dtype=self._dtype(z))
             keep.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
         weights = (w.weight.to(self._dtype(z)) for w in (self.projection, self.bias, self.out))
-        return torch.ops.megafold.triangle_attention(
+        return _triangle.triangle_attention(
             z.contiguous(), self.norm.weight.to(z.dtype), self.norm.bias.to(z.dtype), *weights,
             None if mask is None else mask.bool(), keep, self.heads, self.ending,
             self.transposed_bias, residual, self.norm.eps,

@@ -17,7 +17,7 @@ import math
 import torch
 from torch import Tensor
 
-from megafold import _composition, _libraries
+from megafold import _composition, _libraries, _node
 
 __all__ = ["atom_attention", "evo_attention"]
 
@@ -103,7 +103,7 @@ def evo_attention(
     bias_shape = [q.shape[0], q.shape[3], q.shape[2], k.shape[2]] if q.dim() == k.dim() == 5 else []
     _check("evo_attention", q, k, v, bias, mask, gate, bias_shape, "[B, H, Nq, Nk]")
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
-    return torch.ops.megafold.evo_attention(q, k, v, bias, mask, gate, scale)[0]
+    return _evo_attention(q, k, v, bias, mask, gate, scale)[0]
 
 
 def atom_attention(
@@ -166,9 +166,7 @@ def atom_attention(
     if missing:
         q = torch.nn.functional.pad(q, (0, 0, 0, 0, 0, missing))
         gate = None if gate is None else torch.nn.functional.pad(gate, (0, 0, 0, 0, 0, missing))
-    out = torch.ops.megafold.atom_attention(
-        q, k, v, bias, mask, gate, first_key, scale, queries, keys
-    )[0]
+    out = _atom_attention(q, k, v, bias, mask, gate, first_key, scale, queries, keys)[0]
     return out[:, :, :atoms] if missing else out
 
 
@@ -224,6 +222,7 @@ def _setup(ctx, inputs, output, tensors: int):
     """Saves the first `tensors` arguments, out and lse; keeps the numbers behind them."""
     out, lse = output
     ctx.mark_non_differentiable(lse)
+    ctx.set_materialize_grads(False)  # or lse's gradient is made and filled with zeros
     ctx.save_for_backward(*inputs[:tensors], out, lse)
     ctx.numbers = inputs[tensors:]
 
@@ -237,6 +236,8 @@ def _atom_setup(ctx, inputs, output):
 
 
 def _evo_backward(ctx, dout, _dlse):
+    if dout is None:
+        return (None,) * 7
     needs_bias, needs_gate = ctx.needs_input_grad[3], ctx.needs_input_grad[5]
     dq, dk, dv, dbias, dgate = torch.ops.megafold.evo_attention_backward(
         dout, *ctx.saved_tensors, *ctx.numbers, needs_bias, needs_gate
@@ -245,6 +246,8 @@ def _evo_backward(ctx, dout, _dlse):
 
 
 def _atom_backward(ctx, dout, _dlse):
+    if dout is None:
+        return (None,) * 10
     needs_bias, needs_gate = ctx.needs_input_grad[3], ctx.needs_input_grad[5]
     dq, dk, dv, dbias, dgate = torch.ops.megafold.atom_attention_backward(
         dout, *ctx.saved_tensors, *ctx.numbers, needs_bias, needs_gate
@@ -253,18 +256,10 @@ def _atom_backward(ctx, dout, _dlse):
     return dq, dk, dv, dbias, None, dgate, None, None, None, None
 
 
-torch.library.register_autograd("megafold::evo_attention", _evo_backward, setup_context=_evo_setup)
-torch.library.register_autograd(
-    "megafold::atom_attention", _atom_backward, setup_context=_atom_setup
-)
-
-
-def _once(ctx, *_):
-    raise RuntimeError("megafold's attention is differentiable once: its backward has no gradient")
-
-
+_evo_attention = _node.node("evo_attention", _evo_setup, _evo_backward)
+_atom_attention = _node.node("atom_attention", _atom_setup, _atom_backward)
 for _name in ("evo_attention_backward", "atom_attention_backward"):
-    torch.library.register_autograd(f"megafold::{_name}", _once)
+    _node.differentiable_once(_name, "attention")
 
 
 # ---- where no kernel takes a call -------------------------------------------------------------
