@@ -22,19 +22,18 @@ def node(name: str, setup: Callable, backward: Callable) -> Callable:
     torch.library.register_autograd(f"megafold::{name}", backward, setup_context=setup)
     operator = getattr(torch.ops.megafold, name).default
 
-    class Node(torch.autograd.Function):
-        @staticmethod
-        def forward(*arguments):
-            return operator(*arguments)
+    def forward(*arguments):
+        return operator(*arguments)
 
-        setup_context = staticmethod(setup)
-
-    Node.backward = staticmethod(backward)
+    parts = {"forward": forward, "setup_context": setup, "backward": backward}
+    function = type(  # named after the operator, as a profile and a grad_fn show it
+        name, (torch.autograd.Function,), {part: staticmethod(f) for part, f in parts.items()}
+    )
 
     def call(*arguments):
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return operator(*arguments)
-        return Node.apply(*arguments)
+        return function.apply(*arguments)
 
     return call
 

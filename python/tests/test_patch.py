@@ -7,10 +7,13 @@ same module in float64 than the unpatched one is.
 """
 
 import importlib.metadata
+import os
 import types
 
 import pytest
 
+# Without it Protenix builds an extension with nvcc as it is imported, and waits for whoever else does.
+os.environ.setdefault("LAYERNORM_TYPE", "torch")
 torch = pytest.importorskip("torch")
 megafold = pytest.importorskip("megafold")
 
