@@ -12,13 +12,13 @@ import types
 
 import pytest
 
-# Without it Protenix builds an extension with nvcc as it is imported, and waits for whoever else does.
-os.environ.setdefault("LAYERNORM_TYPE", "torch")
 torch = pytest.importorskip("torch")
 megafold = pytest.importorskip("megafold")
 
 
 def needs(package):
+    # Else Protenix builds an extension with nvcc as it is imported, or waits for who else does.
+    os.environ.setdefault("LAYERNORM_TYPE", "torch")
     try:
         importlib.import_module(package)
         importlib.metadata.version(package)
