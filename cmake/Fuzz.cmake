@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Readers under random bytes (tests/fuzz/targets.h). Preset `fuzz` makes the program of libFuzzer; the other
 # presets replay the kept inputs and a fixed number of mutations as CTest cases.
-set(fuzz_targets mmcif bcif ccd a3m a2m stockholm m8 hhr hit_rows record shard index safetensors torch)
+set(fuzz_targets mmcif bcif ccd a3m a2m stockholm m8 hhr hit_rows record shard index safetensors torch npz
+  npy)
 # Not the checkpoint library: its readers of files alone, without the model behind it.
 set(fuzz_sources tests/fuzz/targets.cpp src/checkpoint/safetensors.cpp src/checkpoint/torch_file.cpp
   src/checkpoint/torch_archive.cpp)

@@ -387,8 +387,8 @@ void internal::place_file(const ImportOptions& options, const fs::path& file,
 }
 
 const std::vector<std::string>& import_sources() {
-  static const std::vector<std::string> kSources = {"openproteinset", "openfold3", "colabfold",
-                                                    "protenix", "alphafold3"};
+  static const std::vector<std::string> kSources = {"openproteinset", "openfold3",  "colabfold",
+                                                    "protenix",       "alphafold3", "boltz"};
   return kSources;
 }
 
@@ -402,6 +402,7 @@ ImportReport import_folder(const ImportOptions& options) {
     fail<BadInput>("{}: holds something already; import into a new folder", options.out.string());
   try {
     if (options.from == "alphafold3") return internal::import_alphafold3(options);
+    if (options.from == "boltz") return internal::import_boltz(options);
     return Importer(options).run();
   } catch (const fs::filesystem_error& error) {
     fail<Device>("{}", error.what());

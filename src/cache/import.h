@@ -16,6 +16,9 @@
 //                   indices/*.csv[.gz] (which entries)
 //   alphafold3      a JSON file (versions 1 to 4) or a folder of them: jobs, which become entries
 //                   without coordinates; alignments, templates and components inside or by path
+//   boltz           structures/*.npz, msa/*.npz, manifest.json (or records/*.json): processed files
+//   of
+//                   either version, which become mmCIF and A3M
 #pragma once
 
 #include <filesystem>
@@ -47,6 +50,7 @@ namespace internal {
 void place_file(const ImportOptions& options, const std::filesystem::path& file,
                 const std::filesystem::path& name);
 ImportReport import_alphafold3(const ImportOptions& options);
+ImportReport import_boltz(const ImportOptions& options);
 }  // namespace internal
 
 }  // namespace megafold

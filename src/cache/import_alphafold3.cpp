@@ -7,18 +7,15 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 #include <string_view>
 #include <utility>
-
-#include <gemmi/cif.hpp>
-#include <gemmi/to_cif.hpp>
 
 #include "alignment/hits.h"
 #include "base/decompress.h"
 #include "base/errors.h"
 #include "base/publish.h"
 #include "cache/import.h"
+#include "cache/import_cif.h"
 #include "structure/entry.h"
 #include "structure/one_letter.h"
 
@@ -26,7 +23,6 @@ namespace megafold {
 namespace {
 
 namespace fs = std::filesystem;
-namespace cif = gemmi::cif;
 using nlohmann::json;
 
 /// A value with its place in the file, "jobs/x.json: sequences[2].protein.id", for messages.
@@ -85,11 +81,6 @@ constexpr const char* kPolymers[] = {"protein", "rna", "dna"};
 ChainType type_of(std::string_view kind) {
   if (kind == "protein") return ChainType::protein;
   return kind == "rna" ? ChainType::rna : ChainType::dna;
-}
-
-const char* poly_type_of(ChainType type) {
-  if (type == ChainType::protein) return "polypeptide(L)";
-  return type == ChainType::rna ? "polyribonucleotide" : "polydeoxyribonucleotide";
 }
 
 struct JobEntity {
@@ -370,14 +361,13 @@ class Job {
 
   /// The job as mmCIF without coordinates (structure/entry.h).
   [[nodiscard]] std::string entry_text() const {
-    using Rows = std::vector<std::vector<std::string>>;
-    Rows entities, polymers, residues, chains, ligands;
+    std::vector<internal::CifRow> entities, polymers, residues, chains, ligands;
     for (size_t e = 0; e < entities_.size(); ++e) {
       const JobEntity& entity = entities_[e];
       const std::string id = std::to_string(e + 1);
       const bool is_ligand = entity.type == ChainType::ligand;
       entities.push_back({id, is_ligand ? "non-polymer" : "polymer"});
-      if (!is_ligand) polymers.push_back({id, poly_type_of(entity.type)});
+      if (!is_ligand) polymers.push_back({id, internal::poly_type_of(entity.type)});
       for (const std::string& chain : entity.chains) chains.push_back({chain, id});
       for (size_t i = 0; i < entity.components.size(); ++i) {
         const std::string number = std::to_string(i + 1), code = entity.components[i].str();
@@ -386,28 +376,14 @@ class Job {
           if (is_ligand) ligands.push_back({chain, id, code, number});
       }
     }
-    cif::Document document;
-    document.blocks.emplace_back(name_);
-    const auto add = [&](const char* category, std::vector<std::string> tags, const Rows& rows) {
-      if (rows.empty()) return;
-      cif::Loop& loop = document.blocks[0].init_mmcif_loop(category, std::move(tags));
-      for (const std::vector<std::string>& row : rows)
-        for (const std::string& value : row)
-          loop.values.push_back(value == "." ? value : cif::quote(value));
-    };
-    add("_entity.", {"id", "type"}, entities);
-    add("_entity_poly.", {"entity_id", "type"}, polymers);
-    add("_entity_poly_seq.", {"entity_id", "num", "mon_id"}, residues);
-    add("_struct_asym.", {"id", "entity_id"}, chains);
-    add("_pdbx_nonpoly_scheme.", {"asym_id", "entity_id", "mon_id", "pdb_seq_num"}, ligands);
-    add("_struct_conn.",
-        {"id", "conn_type_id", "ptnr1_label_asym_id", "ptnr1_label_comp_id", "ptnr1_label_seq_id",
-         "ptnr1_auth_seq_id", "ptnr1_label_atom_id", "ptnr2_label_asym_id", "ptnr2_label_comp_id",
-         "ptnr2_label_seq_id", "ptnr2_auth_seq_id", "ptnr2_label_atom_id"},
-        bonds_);
-    std::ostringstream out;
-    cif::write_cif_to_stream(out, document);
-    return out.str();
+    return internal::cif_text(
+        name_,
+        {{"_entity", {"id", "type"}, entities},
+         {"_entity_poly", {"entity_id", "type"}, polymers},
+         {"_entity_poly_seq", {"entity_id", "num", "mon_id"}, residues},
+         {"_struct_asym", {"id", "entity_id"}, chains},
+         {"_pdbx_nonpoly_scheme", {"asym_id", "entity_id", "mon_id", "pdb_seq_num"}, ligands},
+         {"_struct_conn", internal::bond_tags(), bonds_}});
   }
 
   const fs::path& file_;

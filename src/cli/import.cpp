@@ -31,6 +31,8 @@ void add_import_command(CLI::App& app) {
       "  megafold import openproteinset --from openproteinset --structures mmcif --out data\n"
       "  megafold import colabfold-results --from colabfold --out data\n"
       "  megafold import job.json --from alphafold3 --out data      # then predict --entry NAME\n"
+      "  megafold import processed --from boltz --out data          # its structures, msa, "
+      "manifest\n"
       "  megafold cache build --data data --ccd components.bcif.gz --out cache");
   command->callback([options] {
     const ImportReport report = import_folder(*options);

@@ -599,6 +599,9 @@ FileEntry read_entry(const Document& document, const std::string& id) {
         "needs _struct_asym and sequences)",
         document.file());
   entry.info = read_info(*chosen, id);
+  const auto notes = chosen->table(kImportNotes);
+  const Column note = notes->column("note");
+  for (size_t row = 0; row < note.size(); ++row) entry.inferred.emplace_back(note.text(row));
   read_entities(*chosen, entry);
   if (entry.to_predict) {
     entry.inferred.emplace_back("no coordinates: an entry to predict, none to train on");

@@ -62,6 +62,9 @@ struct FileEntry {
   std::vector<std::string> inferred;    // what the file left out and was told from the rest
 };
 
+/// A category whose notes (item `note`) join `inferred`: an importer says in it what was lost.
+inline constexpr const char* kImportNotes = "_megafold_import";
+
 /// `id` is what the entry is called (the file's stem); messages name document.file().
 /// Throws BadInput: no coordinates, values that are no numbers, required columns missing.
 FileEntry read_entry(const Document& document, const std::string& id);

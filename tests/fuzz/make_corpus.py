@@ -137,6 +137,24 @@ def weights(folder: Path):
     write("safetensors", "two.safetensors", len(header).to_bytes(8, "little") + header + bytes(18))
 
 
+def tables():
+    """Records, texts and plain numbers, stored and deflated."""
+    import numpy as np
+
+    atoms = np.array(
+        [("CA", (1, 2, 3), True), ("N1", (4, 5, 6), False)],
+        dtype=[("name", "<U4"), ("coords", "3f4"), ("is_present", "?")],
+    )
+    with tempfile.TemporaryDirectory() as name:
+        for save in (np.savez, np.savez_compressed):
+            path = Path(name) / "x.npz"
+            save(path, atoms=atoms, mask=np.array([True, False]), number=np.arange(3))
+            write("npz", save.__name__ + ".npz", path.read_bytes())
+        for what, array in {"atoms": atoms, "numbers": np.arange(5, dtype=np.int16)}.items():
+            np.save(Path(name) / "x.npy", array)
+            write("npy", what + ".npy", (Path(name) / "x.npy").read_bytes())
+
+
 def dictionary():
     text = (
         "data_GLY\n_chem_comp.id GLY\n_chem_comp.type 'PEPTIDE LINKING'\n"
@@ -238,6 +256,7 @@ def main() -> int:
         entries(folder)
         alignments()
         hits()
+        tables()
         dictionary()
         binary_entry()
         weights(folder)

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -17,6 +18,7 @@
 #include "base/hash.h"
 #include "cache/bytes.h"
 #include "cache/index.h"
+#include "cache/read_npz.h"
 #include "cache/record.h"
 #include "cache/shard.h"
 #include "checkpoint/safetensors.h"
@@ -193,6 +195,23 @@ void read_torch(std::string_view bytes) {
     (void)tensor.contiguous().numel();  // reads every value
 }
 
+void read_table(const NpyTable& table) {
+  for (size_t row = 0; row < std::min<size_t>(table.rows(), 3); ++row)
+    for (const NpyField& field : table.fields()) {
+      for (size_t k = 0; k < std::min<size_t>(field.count, 9); ++k) {
+        if (field.kind == 'f') (void)table.number(row, field, k);
+        if (field.kind == 'i' || field.kind == 'u' || field.kind == 'b')
+          (void)table.integer(row, field, k);
+      }
+      if (field.kind == 'U') (void)table.text(row, field);
+    }
+}
+
+void read_archive(std::string_view bytes) {
+  const NpzFile file{std::string(bytes), "fuzz"};
+  for (const std::string& name : file.names()) read_table(file.table(name));
+}
+
 constexpr std::array kTargets = {
     Target{"mmcif", read_structure},
     Target{"bcif", read_structure},
@@ -208,6 +227,8 @@ constexpr std::array kTargets = {
     Target{"index", read_cache_index},
     Target{"safetensors", read_safetensors},
     Target{"torch", read_torch},
+    Target{"npz", read_archive},
+    Target{"npy", [](std::string_view bytes) { read_table(NpyTable(std::string(bytes), "fuzz")); }},
 };
 
 }  // namespace
