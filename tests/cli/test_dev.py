@@ -48,3 +48,25 @@ def test_an_unknown_command_ends_with_2():
     done = subprocess.run([ROOT / "dev", "dance"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "no command 'dance'" in done.stderr
+
+
+def test_bench_rows_replace_their_like(tmp_path):
+    def bench(*arguments):
+        command = [sys.executable, ROOT / "dev", "bench", "kernels", *arguments]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    row = {"op": "evo_attention", "shape": "N384", "impl": "ours", "pass": "fwd", "graph": False}
+    row |= {"us": 3.0, "date": "2026-01-01"}
+    other = {**row, "impl": "rival"}
+    (tmp_path / "into.json").write_text(json.dumps([row, other]))
+    (tmp_path / "new.json").write_text(json.dumps([{**row, "us": 2.0}, {**row, "graph": True}]))
+    into = ("--into", tmp_path / "into.json")
+    done = bench("--rows", tmp_path / "new.json", *into)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "into.json").read_text()) == [
+        {**row, "us": 2.0}, other, {**row, "graph": True}
+    ]  # fmt: skip
+    del row["us"]
+    (tmp_path / "new.json").write_text(json.dumps([row]))
+    done = bench("--rows", tmp_path / "new.json", *into)
+    assert done.returncode != 0 and "new.json: row 0 has no us" in done.stderr, done.stderr

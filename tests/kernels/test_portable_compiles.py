@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The megafold authors
 # SPDX-License-Identifier: Apache-2.0
 """The portable kernels compile for NVIDIA sm_80 and AMD gfx90a, spill nothing, and every kernel
-with products holds the chip's matrix instructions. Skipped where the compiler is not installed
-(Debian: `hipcc rocm-device-libs libamdhip64-dev llvm-15`). `-m full` compiles every instance, else
-a few."""
+with products holds the chip's matrix instructions; the Hopper kernels compile for sm_90a. Skipped
+where the compiler is not installed (Debian: `hipcc rocm-device-libs libamdhip64-dev llvm-15`).
+`-m full` compiles every portable instance, else a few."""
 
 import re
 import shutil
@@ -23,6 +23,7 @@ FEW = [
     "layernorm_f32",  # rows of 1,024 channels need the most registers
     "smooth_lddt_f32",
 ]
+HOPPER = sorted(path.stem for path in (ROOT / "kernels").glob("*/sm90a/*.cu"))
 CHOSEN = [pytest.param(i, marks=[] if i in FEW else [pytest.mark.full]) for i in INSTANCES]
 WITHOUT_PRODUCTS = ("PrepareKernel", "layernorm", "smooth_lddt")  # in a kernel's name
 
@@ -33,8 +34,8 @@ def tool(*names):
     return found or pytest.skip(f"{names[0]} is not installed")
 
 
-def compile_instance(instance, command, output):
-    source = next((ROOT / "kernels").glob(f"*/portable/{instance}.cu"))
+def compile_instance(instance, command, output, folder="portable"):
+    source = next((ROOT / "kernels").glob(f"*/{folder}/{instance}.cu"))
     command = [*command, "-std=c++20", "-O3", f"-I{ROOT}", f"-I{ROOT}/src", "-c", source]
     done = subprocess.run([*command, "-o", output], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -92,3 +93,20 @@ def test_gfx90a(instance, tmp_path):
         assert values and set(values) == {"0"}, f"{field}: {values}"
     text = subprocess.run([objdump, "-d", output], capture_output=True, text=True).stdout
     expect_products(functions(text, r"^[0-9a-f]+ <(.+)>:$"), "v_mfma")
+
+
+@pytest.mark.parametrize("instance", HOPPER)
+def test_sm90a(instance, tmp_path):
+    nvcc = tool("nvcc")
+    report = compile_instance(
+        instance,
+        [nvcc, "-cubin", "-gencode=arch=compute_90a,code=sm_90a", "--expt-relaxed-constexpr"]
+        + ["-Xptxas=-v", "-Werror=all-warnings", "--keep", f"--keep-dir={tmp_path}"],
+        tmp_path / "kernel.cubin",
+        "sm90a",
+    )
+    text = next(tmp_path.glob("*.ptx")).read_text()
+    assert report.count("Compiling entry function") == text.count(".entry"), report
+    if "_d" in instance:  # a head width's kernels; the others' products are mma.sync's
+        for instruction in ("wgmma.mma_async", "cp.async.bulk.tensor", "setmaxnreg"):
+            assert instruction in text, f"{instance} has no {instruction}"
