@@ -25,7 +25,7 @@ target_precompile_headers(megafold_aten PRIVATE <ATen/ATen.h> <fmt/format.h> <fm
 
 # Their unnamed namespaces hold names that a neighbour's hold too: compiled by themselves.
 set_source_files_properties(src/cache/shard.cpp src/loss/smooth_lddt.cpp src/checkpoint/protenix_rules.cpp
-  src/cli/parity_openfold3.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 
 # gemmi's documents hold vectors of a type that is not complete yet, which clang refuses in C++20 (Debian 12's
 # libstdc++ has constexpr vectors). The reader of CIF is C++17 too; src/cache/import*.cpp, which writes CIF and is

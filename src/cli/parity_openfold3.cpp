@@ -49,30 +49,11 @@ at::Tensor relative_of(ParityCase& c) {
                             c.in("sym_id"), c.in("token_index"), c.dtype());
 }
 
-void triangle_multiplication(ParityCase& c, TriangleMultiplication::Direction direction) {
-  const TriangleMultiplication module(
-      c.scope("triangle_multiplication_out", "pair_stack.tri_mul_out"), direction, c.size("c_z"),
-      c.size("c_hidden"));
-  c.load();
-  c.outputs["z"] = module(c.in("z"), mask_of(c, "mask"));
-}
-
 void triangle_attention(ParityCase& c, TriangleAttention::Node node, bool bias_transposed) {
   Conventions conventions = c.conventions;
   conventions.ending_bias_transposed = bias_transposed;
-  const TriangleAttention module(c.scope("triangle_attention_end", "pair_stack.tri_att_end"),
-                                 conventions, node, c.size("c_in"), c.size("no_heads"),
-                                 c.size("c_hidden"));
-  c.load();
-  c.outputs["x"] = module(c.in("x"), mask_of(c, "mask"));
-}
-
-void single_attention(ParityCase& c) {
-  const SingleAttention module(c.scope("pairformer.blocks.0.attention_pair_bias",
-                                       "pairformer_stack.blocks.0.attn_pair_bias"),
-                               c.size("c_q"), c.size("c_z"), c.size("no_heads"));
-  c.load();
-  c.outputs["a"] = module(c.in("a"), c.in("z"), mask_of(c, "mask"));
+  run_triangle_attention(c, c.scope("triangle_attention_end", "pair_stack.tri_att_end"),
+                         conventions, node);
 }
 
 void conditioned_attention(ParityCase& c, ConditionedAttention::Over over) {
@@ -90,28 +71,6 @@ void conditioned_attention(ParityCase& c, ConditionedAttention::Over over) {
   c.outputs["a"] =
       module(c.in("a").unsqueeze(0), c.in("s").unsqueeze(0), pairs, mask_of(c, "mask").unsqueeze(0))
           .squeeze(0);
-}
-
-void pairformer_block(ParityCase& c) {
-  const PairformerBlock module(c.scope("pairformer.blocks.0", "pairformer_stack.blocks.0"),
-                               c.conventions, pair_sizes(c.config()), c.size("c_s"),
-                               c.size("no_heads_pair_bias"), c.size("transition_n"));
-  c.load();
-  at::Tensor s = c.in("s"), z = c.in("z");
-  Dropout off;
-  module(s, z, mask_of(c, "single_mask"), mask_of(c, "pair_mask"), off);
-  c.outputs["s"] = s, c.outputs["z"] = z;
-}
-
-void pairformer_stack(ParityCase& c) {
-  const PairformerStack module(c.scope("pairformer", "pairformer_stack"), c.conventions,
-                               pair_sizes(c.config()), c.size("c_s"), c.size("no_heads_pair_bias"),
-                               c.size("no_blocks"), c.size("transition_n"));
-  c.load();
-  at::Tensor s = c.in("s"), z = c.in("z");
-  Dropout off;
-  module(s, z, mask_of(c, "single_mask"), mask_of(c, "pair_mask"), off);
-  c.outputs["s"] = s, c.outputs["z"] = z;
 }
 
 void msa_stack(ParityCase& c) {
@@ -148,7 +107,7 @@ void msa_embedder(ParityCase& c) {
   c.outputs["m"] = embed(features) + embed_single(c.in("s_inputs"));
 }
 
-void template_embedder(ParityCase& c) {
+void template_embedder_all_atom(ParityCase& c) {
   const nlohmann::json& stack = c.config().at("template_pair_stack");
   const PairSizes sizes{c.size("c_t"),
                         number(stack, "c_hidden_tri_mul"),
@@ -199,41 +158,16 @@ void input_embedder(ParityCase& c) {
                    position(relative_of(c)) + bond(c.in("token_bonds").unsqueeze(-1));
 }
 
-void diffusion_transformer(ParityCase& c) {
-  const DiffusionTransformer module(
-      c.scope("transformer", "diffusion_transformer"), c.conventions, ConditionedAttention::tokens,
-      c.size("no_blocks"), c.size("c_a"), c.size("c_s"), c.size("c_z"), c.size("no_heads"));
-  c.load();
-  const at::Tensor a = c.in("a");
-  c.outputs["a"] = module(a, c.in("s"), module.pair_biases(c.in("z").squeeze(0)),
-                          mask_of(c, "mask").unsqueeze(0).expand({a.size(0), a.size(1)}));
-}
-
-void diffusion_conditioning(ParityCase& c) {
-  const DiffusionConditioning module(c.scope("conditioning", "diffusion_conditioning"),
-                                     c.conventions, c.size("c_s"), c.size("c_z"),
-                                     c.size("c_s_input"), c.size("c_fourier_emb"));
-  c.load();
-  c.outputs["z"] = module.pairs(relative_of(c), c.in("z_trunk"));
-  c.outputs["s"] =
-      module.at_level(module.singles(c.in("s_inputs"), c.in("s_trunk")), c.in("t_hat"));
-}
-
 void diffusion_module(ParityCase& c) {
   const nlohmann::json &encoder = c.config().at("atom_attn_enc"),
                        &conditioning = c.config().at("diffusion_conditioning"),
                        &transformer = c.config().at("diffusion_transformer");
-  const DiffusionModule module(
-      c.scope("diffusion", "diffusion_module"), c.conventions,
+  run_diffusion_module(
+      c, c.scope("diffusion", "diffusion_module"),
       {atom_sizes(encoder), number(conditioning, "c_s"), number(conditioning, "c_z"),
        number(conditioning, "c_s_input"), number(conditioning, "c_fourier_emb"),
-       number(transformer, "no_blocks"), number(transformer, "no_heads")});
-  c.load();
-  const at::Tensor s_trunk = c.in("s_trunk");
-  const AtomFeatures atoms = parity_atoms(c, s_trunk.size(0));
-  const auto prepared =
-      module.prepare(atoms, relative_of(c), c.in("s_inputs"), s_trunk, c.in("z_trunk"), {});
-  c.outputs["x_denoised"] = module(atoms, prepared, c.in("x_noisy"), c.in("t_hat"));
+       number(transformer, "no_blocks"), number(transformer, "no_heads")},
+      relative_of(c));
 }
 
 void error_head(ParityCase& c, const char* name, bool both_ways) {
@@ -504,9 +438,17 @@ void auxiliary_heads(ParityCase& c) {
 const std::map<std::string_view, ParityRunner>& openfold3_runners() {
   static const std::map<std::string_view, ParityRunner> runners = {
       {"TriangleMultiplicationOutgoing",
-       [](ParityCase& c) { triangle_multiplication(c, TriangleMultiplication::outgoing); }},
+       [](ParityCase& c) {
+         run_triangle_multiplication(
+             c, c.scope("triangle_multiplication_out", "pair_stack.tri_mul_out"),
+             TriangleMultiplication::outgoing);
+       }},
       {"TriangleMultiplicationIncoming",
-       [](ParityCase& c) { triangle_multiplication(c, TriangleMultiplication::incoming); }},
+       [](ParityCase& c) {
+         run_triangle_multiplication(
+             c, c.scope("triangle_multiplication_out", "pair_stack.tri_mul_out"),
+             TriangleMultiplication::incoming);
+       }},
       {"TriangleAttention",
        [](ParityCase& c) { triangle_attention(c, TriangleAttention::starting, false); }},
       // "TriangleAttention (as PairBlock.tri_att_end calls it)"
@@ -514,54 +456,35 @@ const std::map<std::string_view, ParityRunner>& openfold3_runners() {
        [](ParityCase& c) { triangle_attention(c, TriangleAttention::ending, false); }},
       {"TriangleAttentionEndingNode",
        [](ParityCase& c) { triangle_attention(c, TriangleAttention::ending, true); }},
-      {"AttentionPairBias", single_attention},
+      {"AttentionPairBias",
+       in_scope("pairformer.blocks.0.attention_pair_bias",
+                "pairformer_stack.blocks.0.attn_pair_bias", run_single_attention)},
       {"DiffusionAttentionPairBias",
        [](ParityCase& c) { conditioned_attention(c, ConditionedAttention::tokens); }},
       {"CrossAttentionPairBias",
        [](ParityCase& c) { conditioned_attention(c, ConditionedAttention::atoms); }},
-      {"AdaLN",
-       [](ParityCase& c) {
-         const AdaptiveLayerNorm module(
-             c.scope("transformer.blocks.0.attention_pair_bias",
-                     "diffusion_transformer.blocks.0.attention_pair_bias.layer_norm_a") /
-                 "norm_a",
-             c.size("c_a"), c.size("c_s"));
-         c.load();
-         c.outputs["a"] = module(c.in("a"), c.in("s"));
-       }},
-      {"SwiGLUTransition",
-       [](ParityCase& c) {
-         const Transition module(c.scope("transition", "transition"), c.size("c_in"), c.size("n"));
-         c.load();
-         c.outputs["x"] = module(c.in("x"), c.in("mask"));
-       }},
+      {"AdaLN", in_scope("transformer.blocks.0.attention_pair_bias",
+                         "diffusion_transformer.blocks.0.attention_pair_bias.layer_norm_a",
+                         run_adaptive_norm)},
+      {"SwiGLUTransition", in_scope("transition", "transition", run_transition)},
       {"ConditionedTransitionBlock",
-       [](ParityCase& c) {
-         const ConditionedTransition module(
-             c.scope("conditioned_transition", "conditioned_transition"), c.size("c_a"),
-             c.size("c_s"), c.size("n"));
-         c.load();
-         c.outputs["a"] = module(c.in("a"), c.in("s"), c.in("mask"));
-       }},
+       in_scope("conditioned_transition", "conditioned_transition", run_conditioned_transition)},
       {"OuterProductMean",
-       [](ParityCase& c) {
-         const OuterProductMean module(c.scope("outer_product_mean", "outer_product_mean"),
-                                       c.size("c_m"), c.size("c_z"), c.size("c_hidden"));
-         c.load();
-         c.outputs["z"] = module(c.in("m"), c.in("mask"));
-       }},
+       in_scope("outer_product_mean", "outer_product_mean", run_outer_product_mean)},
       {"MSAPairWeightedAveraging",
+       in_scope("averaging", "msa_att_row", run_pair_weighted_averaging)},
+      {"PairFormerBlock",
        [](ParityCase& c) {
-         const PairWeightedAveraging module(c.scope("averaging", "msa_att_row"), c.size("c_in"),
-                                            c.size("c_z"), c.size("no_heads"), c.size("c_hidden"));
-         c.load();
-         c.outputs["m"] = module(c.in("m"), c.in("z"), mask_of(c, "mask"));
+         run_pairformer_block(c, c.scope("pairformer.blocks.0", "pairformer_stack.blocks.0"),
+                              pair_sizes(c.config()));
        }},
-      {"PairFormerBlock", pairformer_block},
-      {"PairFormerStack", pairformer_stack},
+      {"PairFormerStack",
+       [](ParityCase& c) {
+         run_pairformer_stack(c, c.scope("pairformer", "pairformer_stack"), pair_sizes(c.config()));
+       }},
       {"MSAModuleStack", msa_stack},
       {"MSAModuleEmbedder", msa_embedder},
-      {"TemplateEmbedderAllAtom", template_embedder},
+      {"TemplateEmbedderAllAtom", template_embedder_all_atom},
       {"relpos_complex", [](ParityCase& c) { c.outputs["relp"] = relative_of(c); }},
       {"FourierEmbedding",
        [](ParityCase& c) {
@@ -573,13 +496,21 @@ const std::map<std::string_view, ParityRunner>& openfold3_runners() {
        }},
       {"AtomAttentionEncoder",
        [](ParityCase& c) {
-         run_atom_encoder(c, "atom_attn_enc", atom_sizes(c.config()), c.flag("add_noisy_pos"));
+         run_atom_encoder(c, c.scope("atom_encoder", "atom_attn_enc"), atom_sizes(c.config()),
+                          c.flag("add_noisy_pos"));
        }},
       {"AtomAttentionDecoder",
-       [](ParityCase& c) { run_atom_decoder(c, "atom_attn_dec", atom_sizes(c.config())); }},
+       [](ParityCase& c) {
+         run_atom_decoder(c, c.scope("atom_decoder", "atom_attn_dec"), atom_sizes(c.config()));
+       }},
       {"InputEmbedderAllAtom", input_embedder},
-      {"DiffusionTransformer", diffusion_transformer},
-      {"DiffusionConditioning", diffusion_conditioning},
+      {"DiffusionTransformer",
+       in_scope("transformer", "diffusion_transformer", run_diffusion_transformer)},
+      {"DiffusionConditioning",
+       [](ParityCase& c) {
+         run_diffusion_conditioning(c, c.scope("conditioning", "diffusion_conditioning"),
+                                    relative_of(c));
+       }},
       {"DiffusionModule", diffusion_module},
       {"smooth_lddt_loss", [](ParityCase& c) { c.outputs["loss"] = smooth_lddt(c); }},
       {"weighted_rigid_align",
@@ -591,21 +522,10 @@ const std::map<std::string_view, ParityRunner>& openfold3_runners() {
       {"bond_loss", [](ParityCase& c) { c.outputs["loss"] = bond(c); }},
       {"diffusion_loss", diffusion_loss},
       {"all_atom_experimentally_resolved_loss", resolved_head_loss},
-      {"DistogramHead",
-       [](ParityCase& c) {
-         const DistogramHead module(c.scope("distogram", "aux_heads.distogram"), c.conventions,
-                                    c.size("c_z"), c.size("c_out"));
-         c.load();
-         c.outputs["logits"] = module(c.in("z"));
-       }},
+      {"DistogramHead", in_scope("distogram", "aux_heads.distogram", run_distogram_head)},
       {"PredictedAlignedErrorHead", [](ParityCase& c) { error_head(c, "pae", false); }},
       {"PredictedDistanceErrorHead", [](ParityCase& c) { error_head(c, "pde", true); }},
-      {"create_noise_schedule",
-       [](ParityCase& c) {
-         for (const int64_t steps : {20, 200})
-           c.outputs[fmt::format("t{}", steps)] =
-               at::tensor(noise_schedule(steps, c.conventions), at::kDouble);
-       }},
+      {"create_noise_schedule", run_noise_schedule},
       {"SampleDiffusion", sampler},
       {"all_atom_distogram_loss", distogram},
       {"all_atom_plddt_loss", plddt},
