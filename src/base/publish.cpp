@@ -22,6 +22,9 @@ namespace {
 namespace fs = std::filesystem;
 
 [[noreturn]] void fail_io(const char* what, const fs::path& path, int error) {
+  if (error == EISDIR) fail<BadInput>("{}: is a folder, a file was to be written", path.string());
+  if (error == ENOTDIR)
+    fail<BadInput>("{}: a folder was needed there, or on the way to it is a file", path.string());
   const char* hint = "";
   if (error == ENOSPC || error == EDQUOT) hint = "; free space or choose another folder";
   if (error == EROFS || error == EACCES || error == EPERM)

@@ -199,7 +199,7 @@ TEST(Quarantine, FilesThatAreNoneAreNamed) {
   EXPECT_EQ(again.entries().at("1abc").visit, 4U);
   EXPECT_EQ(again.entries().at("2abc").visit, 5U);
   Quarantine lost(file.path() / "no_folder");  // below a file
-  EXPECT_THROW(lost.add("1abc", 1, "x"), Device);
+  EXPECT_THROW(lost.add("1abc", 1, "x"), BadInput);
 }
 
 /// Steps of `step`, two threads: the share of the time that next() waits, and the 99th percentile

@@ -82,6 +82,8 @@ void copy_all(const Safetensors& file, const fs::path& path, const NamedTensors&
     if (source.sizes() != target.sizes())
       fail<BadInput>("{}: tensor {} has shape {}, the model's is {}; it is of another model",
                      path.string(), name, shape_text(source), shape_text(target));
+    if (const std::string why = why_no_weight(source); !why.empty())
+      fail<BadInput>("{}: tensor {}: {}", path.string(), name, why);
     sources.push_back(source);
   }
   const c10::NoGradGuard no_gradient;
@@ -142,7 +144,11 @@ Checkpoint::Checkpoint(const fs::path& path) : path_(path), file_(path) {
   const auto& metadata = file_.metadata();
   const auto found = metadata.find("megafold");
   if (found == metadata.end())
-    fail<BadInput>("{}: a safetensors file, but no checkpoint of megafold", path.string());
+    fail<BadInput>(
+        "{}: a safetensors file, but no checkpoint of megafold; `megafold convert` makes one of a "
+        "peer's "
+        "weights",
+        path.string());
   std::string expected;
   try {
     const json megafold = json::parse(found->second);

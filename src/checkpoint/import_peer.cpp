@@ -129,6 +129,8 @@ void import_peer(Dialect dialect, Parameters& parameters,
         fail<BadInput>("the checkpoint's '{}' has shape {}, {} was expected for '{}'",
                        peers.names[i], shape_text(parts[i].sizes()), shape_text(expected),
                        entry.name);
+      if (const std::string why = why_no_weight(parts[i]); !why.empty())
+        fail<BadInput>("the checkpoint's '{}': {}", peers.names[i], why);
     }
     if (peers.rows_by_atom) {
       const auto ours = entry.tensor.sizes();

@@ -52,6 +52,8 @@ Mapping map_file(const std::filesystem::path& path) {
   void* const memory =
       regular && size > 0 ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0) : MAP_FAILED;
   ::close(file);
+  if (S_ISDIR(status.st_mode))
+    fail<BadInput>("{}: is a folder, a file was expected", path.string());
   if (!regular || size < 8)
     fail<BadInput>("{}: is no safetensors file (it has {} bytes)", path.string(), size);
   if (memory == MAP_FAILED)

@@ -78,6 +78,9 @@ void from_peer(const ConvertArguments& arguments) {
     if (config.dialect == Dialect::openfold3) drop_second_names(state);
     std::vector<std::string> known;
     for (const auto& [name, tensor] : state) known.push_back(name);
+    if (state.contains("model.input_embedder.atom_encoder.embed_single.weight"))
+      fail<BadInput>("its names are megafold's own: --from megafold --to {} gives a peer's",
+                     arguments.from);
     import_peer(
         config.dialect, model.parameters(),
         [&](const std::string& name) {

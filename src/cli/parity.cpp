@@ -16,6 +16,7 @@
 #include "checkpoint/import_peer.h"
 #include "cli/commands.h"
 #include "cli/parity_cases.h"
+#include "ops/device.h"
 
 namespace megafold::cli {
 namespace {
@@ -99,6 +100,7 @@ void run(const Safetensors& file, ParityCase& c, const ParityRunner& runner, Row
     runner(c);
   }
   at::Tensor loss;
+  bool compared_outputs = false;
   for (const Safetensors::Info& info : file.tensors()) {
     if (!info.name.starts_with("out.")) continue;
     const std::string name = info.name.substr(4);
@@ -107,6 +109,7 @@ void run(const Safetensors& file, ParityCase& c, const ParityRunner& runner, Row
       if (name.starts_with("draw_")) continue;
       fail<BadInput>("golden output '{}' has no counterpart", name);
     }
+    compared_outputs = true;
     const at::Tensor golden = file[info.name];
     keep(row.out, error_of(ours->second, golden, largest(golden)), row, info.name);
     if (!file.contains("cot." + name) || !ours->second.requires_grad()) continue;
@@ -114,8 +117,13 @@ void run(const Safetensors& file, ParityCase& c, const ParityRunner& runner, Row
     const at::Tensor part = (ours->second * cotangent).sum();
     loss = loss.defined() ? loss + part : part;
   }
+  if (!compared_outputs) fail<BadInput>("the file has no out.NAME to compare with");
   if (loss.defined()) loss.backward();
 
+  if (!loss.defined() && std::ranges::any_of(file.tensors(), [](const auto& info) {
+        return info.name.starts_with("grad_");
+      }))
+    fail<BadInput>("the file has gradients (grad_*), but no cot.NAME of an output they come from");
   double largest_in = 0, largest_param = 0;
   for (const Safetensors::Info& info : file.tensors()) {
     if (info.name.starts_with("grad_in."))
@@ -130,7 +138,10 @@ void run(const Safetensors& file, ParityCase& c, const ParityRunner& runner, Row
   for (const Safetensors::Info& info : file.tensors()) {
     if (!info.name.starts_with("grad_in.")) continue;
     const at::Tensor golden = file[info.name];
-    at::Tensor ours = c.inputs.at(info.name.substr(8)).grad();
+    const auto input = c.inputs.find(info.name.substr(8));
+    if (input == c.inputs.end())
+      fail<BadInput>("golden '{}' is of an input that the module does not read", info.name);
+    at::Tensor ours = input->second.grad();
     if (!ours.defined()) ours = at::zeros_like(golden);
     keep(row.grad_in, error_of(ours, golden, scale_of(golden, largest_in)), row, info.name);
   }
@@ -164,7 +175,18 @@ Row run_case(const Options& options, const std::string& name, const nlohmann::js
   Row row;
   row.name = name;
   const bool f64 = options.dtype == "f64";
-  const std::string type = entry.at("class").get<std::string>();
+  const auto text = entry.is_object() ? entry.find("class") : entry.end();
+  if (text == entry.end() || !text->is_string()) {
+    row.failure = "the manifest does not say its \"class\"";
+    return row;
+  }
+  const auto type = text->get<std::string>();
+  const std::string peer = type.substr(0, type.find('.'));
+  if ((peer == "protenix" || peer == "openfold3") && peer != options.dialect &&
+      options.dialect != "alphafold3") {
+    row.failure = fmt::format("{} is of {}; --dialect is {}", type, peer, options.dialect);
+    return row;
+  }
   const std::string last = type.substr(type.rfind('.') + 1);
   row.limit = f64                                                       ? kLimitF64
               : last == "sample_diffusion" || last == "SampleDiffusion" ? kLimitF32Sampler
@@ -204,7 +226,10 @@ void run_parity(const Options& options) {
   }
   if (!options.only.empty() && !manifest.contains(options.only))
     fail<BadInput>("{}: has no case '{}'", path.string(), options.only);
+  if (!manifest.is_object() || manifest.empty())
+    fail<BadInput>("{}: an object of cases by name was expected", path.string());
   (void)conventions_of(parse_dialect(options.dialect));  // refused before any case runs
+  (void)parse_device(options.device);
   int passed = 0, failed = 0, skipped = 0;
   fmt::print("{:<34} {:>9} {:>9} {:>9}  {}\n", "case", "outputs", "grad in", "grad par", "");
   for (const auto& [name, entry] : manifest.items()) {

@@ -36,8 +36,14 @@ void run_blocks(ParityCase& c, const Module& module) {
 }  // namespace
 
 int64_t ParityCase::size(std::initializer_list<const char*> keys) const {
-  for (const char* const key : keys)
-    if (config_.contains(key)) return config_.at(key).get<int64_t>();
+  for (const char* const key : keys) {
+    if (!config_.contains(key)) continue;
+    const nlohmann::json& value = config_.at(key);
+    if (!value.is_number_integer() || value.get<int64_t>() < 0)
+      fail<BadInput>("the case's config has {} for '{}', a number of 0 or more was expected",
+                     value.dump(), key);
+    return value.get<int64_t>();
+  }
   fail<BadInput>("the case's config lacks '{}'", fmt::join(keys, "' or '"));
 }
 

@@ -14,6 +14,7 @@
 #include "base/publish.h"
 #include "checkpoint/checkpoint.h"
 #include "cli/commands.h"
+#include "ops/device.h"
 #include "predict/confidence_json.h"
 #include "report/history.h"
 
@@ -103,6 +104,7 @@ json numbers_of(const Prediction& prediction, const PredictOptions& options) {
 
 void predict_command(PredictArguments arguments) {
   fill_from_run(arguments);
+  (void)parse_device(arguments.options.device);  // refused before a file is read
   const PredictOptions& options = arguments.options;
   const auto cache = CacheReader::open(arguments.cache);
   const Prediction prediction = predict(*cache, options);
@@ -166,7 +168,11 @@ void add_predict_command(CLI::App& app) {
   command->add_option("--entry", options.entry, "Id of the entry, as in `megafold cache inspect`");
   command->add_option("--out", arguments->out, "mmCIF to write; model 1 is the best ranked");
   command->add_option("--json", arguments->json_out, "JSON with the numbers to write");
-  command->add_option("--seed", options.seed, "Fixes every draw")->capture_default_str();
+  command->add_option("--seed", options.seed, "Fixes every draw")
+      ->check([](const std::string& text) {
+        return text.starts_with('-') ? text + ": a number of 0 or more is needed" : std::string();
+      })
+      ->capture_default_str();
   command
       ->add_option("--samples", options.samples,
                    "Structures to sample; they are ranked by the hands of their stereocentres")

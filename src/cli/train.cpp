@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "base/errors.h"
+#include "base/publish.h"
 #include "cache/reader.h"
 #include "cli/commands.h"
 #include "train/config.h"
@@ -64,6 +66,12 @@ void train_command(const TrainArguments& arguments) {
     fmt::print("{}", config_yaml(config));
     return;
   }
+  if (arguments.set.empty() &&
+      read_file(arguments.config).find_first_not_of(" \t\r\n") == std::string::npos)
+    fail<BadInput>(
+        "{}: is empty, and the defaults are the released sizes; configs/ has files to begin with, "
+        "--print-config every key",
+        arguments.config);
   bound_spinning();
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);

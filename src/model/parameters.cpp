@@ -63,8 +63,19 @@ void Parameters::load(std::string_view name, const at::Tensor& value) {
   if (entry->tensor.sizes() != value.sizes())
     fail<BadInput>("tensor '{}': the model's shape is {}, the file's is {}", name,
                    shape_text(entry->tensor.sizes()), shape_text(value.sizes()));
+  if (const std::string why = why_no_weight(value); !why.empty())
+    fail<BadInput>("tensor '{}': {}", name, why);
   c10::NoGradGuard no_grad;
   entry->tensor.copy_(value);
+}
+
+std::string why_no_weight(const at::Tensor& value) {
+  if (!value.is_floating_point())
+    return fmt::format("its type is {}, a floating one was expected",
+                       c10::toString(value.scalar_type()));
+  const auto bad = at::isfinite(value).logical_not().sum().item<int64_t>();
+  if (bad == 0) return {};
+  return fmt::format("NaN or infinity stands in {} of its {} places", bad, value.numel());
 }
 
 at::Tensor Parameters::add(std::string name, at::Tensor tensor, bool trainable) {
@@ -80,6 +91,9 @@ Scope Scope::operator/(std::string_view name) const {
 
 at::Tensor Scope::make(const std::string& name, at::IntArrayRef shape,
                        std::initializer_list<Init> init) const {
+  if (std::ranges::any_of(shape, [](int64_t n) { return n < 1; }))
+    fail<BadInput>("parameter '{}' would have the shape {}: sizes of 1 or more are needed", name,
+                   shape_text(shape));
   at::Tensor tensor = at::zeros(shape, at::kFloat);
   const int64_t rows = shape.empty() ? 1 : shape[0];
   const int64_t width = tensor.numel() / std::max<int64_t>(rows, 1);

@@ -51,7 +51,8 @@ class Parameters {
 
   /// Moves every tensor; gradients are dropped. Modules see the change.
   void to(const at::Device& device, at::ScalarType dtype);
-  /// Copies values into the tensor of that name. Throws BadInput with name and both shapes.
+  /// Copies values into the tensor of that name. Throws BadInput with name and both shapes, or with
+  /// why_no_weight().
   void load(std::string_view name, const at::Tensor& value);
 
   at::Tensor add(std::string name, at::Tensor tensor, bool trainable);
@@ -59,6 +60,10 @@ class Parameters {
  private:
   std::vector<Entry> entries_;
 };
+
+/// Why these values are no weight: a type that is not floating, NaN or infinity; empty: they may
+/// be.
+[[nodiscard]] std::string why_no_weight(const at::Tensor& value);
 
 /// Where a module registers: a registry, the seed, and the dotted name so far.
 class Scope {

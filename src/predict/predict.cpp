@@ -15,26 +15,13 @@
 #include "batch/sample.h"
 #include "checkpoint/checkpoint.h"
 #include "model/model.h"
+#include "ops/device.h"
 #include "predict/chirality.h"
 #include "predict/confidence_json.h"
 #include "predict/write_mmcif.h"
 
 namespace megafold {
 namespace {
-
-at::Device device_of(const std::string& name) {
-  if (name == "cpu") return at::kCPU;
-  if (name != "cuda") fail<BadInput>("device '{}': cpu and cuda are known", name);
-#ifndef MEGAFOLD_CUDA
-  fail<Unsupported>("device cuda: this program was built for the CPU alone; build preset cuda");
-#else
-  if (!at::globalContext().hasCUDA()) {
-    fail<Device>(
-        "device cuda: no GPU that this LibTorch drives; `megafold doctor` says what there is");
-  }
-  return {at::kCUDA, 0};
-#endif
-}
 
 // The whole structure, with the alignment as the training read it but without a draw of rows.
 BatchOptions whole_entry(const TrainingState& state) {
@@ -56,7 +43,7 @@ Prediction predict(const CacheReader& cache, const PredictOptions& options) {
   if (options.samples < 1 || options.samples > 10000) {
     fail<BadInput>("samples is {}; 1 to 10000 are possible", options.samples);
   }
-  const at::Device device = device_of(options.device);
+  const at::Device device = parse_device(options.device);
   const Checkpoint checkpoint(options.checkpoint);
   const auto record = cache.structure(options.entry);
   Prediction result;

@@ -24,6 +24,7 @@
 #include "kernels/common/dispatch_counts.h"
 #include "loss/permutation.h"
 #include "model/model.h"
+#include "ops/device.h"
 #include "train/metrics.h"
 #include "train/progress.h"
 #include "train/samples.h"
@@ -51,19 +52,6 @@ class Stopwatch {
  private:
   Clock::time_point start_ = Clock::now();
 };
-
-at::Device device_of(const TrainConfig& config) {
-  if (config.device == "cpu") return at::kCPU;
-#ifndef MEGAFOLD_CUDA
-  fail<Unsupported>("device cuda: this program was built for the CPU alone; build preset cuda");
-#else
-  if (!at::globalContext().hasCUDA())
-    fail<Device>(
-        "device cuda: no GPU of the kind that this LibTorch drives; `megafold doctor` says "
-        "what this machine has");
-  return {at::kCUDA, 0};
-#endif
-}
 
 /// The run's folder, made or found as the options want it. Returns whether a checkpoint is there
 /// to go on from.
@@ -93,7 +81,7 @@ class Trainer {
         options_(options),
         folder_(config.run),
         resumed_(open_folder(folder_, options)),
-        device_(device_of(config)),
+        device_(parse_device(config.device)),
         cache_(cache),
         model_(config.model, static_cast<uint64_t>(config.seed)),
         optimizer_(make_optimizer()),

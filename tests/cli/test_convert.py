@@ -230,3 +230,55 @@ def test_missing_extra_and_misshapen_tensors_are_named(megafold, tiny_weights, t
     done = megafold("convert", out, out, "--from", "protenix", "--to", "openfold3")
     assert done.returncode == 2
     assert "one of the two" in done.stderr
+
+
+def rewritten(path, state, **changed):
+    """The file with other bytes or another type for one tensor: name=(type or None, bytes)."""
+    data = state.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header, body = json.loads(data[8 : 8 + length]), bytearray(data[8 + length :])
+    for name, (dtype, values) in changed.items():
+        start = header[name]["data_offsets"][0]
+        header[name]["dtype"] = dtype or header[name]["dtype"]
+        body[start : start + len(values)] = values
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+    return path
+
+
+def test_what_is_no_number_is_no_weight(megafold, tiny_weights, tmp_path):
+    state, out = tiny_weights["protenix"], tmp_path / "o.safetensors"
+    # One tensor that is a parameter of ours by itself, and one that is a part of one.
+    for name in ("relative_position_encoding.linear_no_bias.weight",
+                 "input_embedder.atom_attention_encoder.linear_no_bias_d.weight"):  # fmt: skip
+        for change, words in (
+            ((None, struct.pack("<f", float("nan"))), "NaN or infinity stands in 1 of its"),
+            ((None, struct.pack("<ff", float("-inf"), float("nan"))), "in 2 of its"),
+            (("I32", b""), "a floating one was expected"),
+        ):
+            file = rewritten(tmp_path / "x.safetensors", state, **{name: change})
+            done = megafold("convert", file, out, "--from", "protenix", "--preset", "tiny")
+            assert done.returncode == 2, (name, change)
+            assert name in done.stderr and words in done.stderr
+    assert not out.exists()
+
+
+def test_files_of_the_wrong_side_are_told(megafold, tiny_weights, tmp_path):
+    state = tiny_weights["protenix"]
+    ours = tmp_path / "ours.safetensors"
+    tiny = ("--preset", "tiny")
+    assert megafold("convert", state, ours, "--from", "protenix", *tiny).returncode == 0
+    done = megafold("convert", ours, tmp_path / "o", "--from", "protenix", *tiny)
+    assert done.returncode == 2
+    assert "--from megafold" in done.stderr
+    done = megafold("convert", state, tmp_path / "o", "--from", "megafold", "--to", "protenix")
+    assert done.returncode == 2
+    assert "megafold convert" in done.stderr
+    done = megafold("convert", ours, tmp_path / "o", "--from", "megafold", "--to", "openfold3")
+    assert done.returncode == 2
+    assert "its dialect is protenix" in done.stderr
+    for folder in (("convert", tmp_path, tmp_path / "o.safetensors", "--from", "protenix"),
+                   ("convert", state, tmp_path, "--from", "protenix", *tiny)):  # fmt: skip
+        done = megafold(*folder)
+        assert done.returncode == 2
+        assert str(tmp_path) in done.stderr

@@ -121,3 +121,64 @@ def test_a_case_without_its_file_fails_and_says_which(megafold, tmp_path):
     done = megafold("parity", tmp_path, "--dialect", "openfold4")
     assert done.returncode == 2
     assert "openfold3" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("manifest", "code", "words"),
+    [
+        ("[1]", 2, "an object of cases by name"),
+        ("{}", 2, "an object of cases by name"),
+        ('{"a": 3}', 1, 'does not say its "class"'),
+        ('{"a": {"class": 5}}', 1, 'does not say its "class"'),
+        ('{"a": {"class": "openfold3.x.SwiGLUTransition"}}', 1, "--dialect is protenix"),
+        ('{"a": {"class": "x.Transition", "config": {"c_in": 8}}}', 1, "lacks 'n'"),
+        ('{"a": {"class": "x.Transition", "config": {"c_in": 8, "n": "four"}}}', 1, '"four"'),
+        ('{"a": {"class": "x.Transition", "config": {"c_in": -8, "n": 2}}}', 1, "-8"),
+        ('{"a": {"class": "x.Transition", "config": {"c_in": 0, "n": 2}}}', 1, "1 or more"),
+        ('{"a": {"class": "x.Transition", "config": {"c_in": 8, "n": 2}}}', 1, "lacks"),
+        ('{"a": {"class": "x.InferenceNoiseScheduler"}}', 1, "no out.NAME"),
+    ],
+)
+def test_bad_cases_say_what_is_missing(megafold, tmp_path, manifest, code, words):
+    (tmp_path / "manifest.json").write_text(manifest)
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
+    done = megafold("parity", tmp_path)
+    assert done.returncode == code, done.stderr
+    assert words in done.stdout + done.stderr
+    assert "internal error" not in done.stderr
+
+
+def one_case(folder: Path, tensors: dict[str, list[float]]) -> None:
+    """A noise schedule, which has no inputs, with these f64 vectors."""
+    header, data = {}, b""
+    for name, values in tensors.items():
+        part = struct.pack(f"<{len(values)}d", *values)
+        header[name] = {"dtype": "F64", "shape": [len(values)],
+                        "data_offsets": [len(data), len(data) + len(part)]}  # fmt: skip
+        data += part
+    text = json.dumps(header).encode()
+    (folder / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+    (folder / "manifest.json").write_text('{"a": {"class": "x.InferenceNoiseScheduler"}}')
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"out.t20": [1.0, 2.0]}, "out.t20 is over"),
+        ({"out.t20": [float("nan")] * 21}, "out.t20 is over"),
+        ({"out.other": [1.0]}, "'other' has no counterpart"),
+        ({"out.t20": [0.0] * 21, "grad_in.x": [1.0]}, "no cot.NAME"),
+    ],
+)
+def test_wrong_values_and_gradients_without_a_cause_fail(megafold, tmp_path, tensors, words):
+    one_case(tmp_path, tensors)
+    done = megafold("parity", tmp_path)
+    assert done.returncode == 1
+    assert words in done.stdout
+
+
+def test_a_folder_in_place_of_a_case(megafold, tmp_path):
+    one_case(tmp_path, {})
+    (tmp_path / "a.safetensors").unlink()
+    (tmp_path / "a.safetensors").mkdir()
+    assert "is a folder" in megafold("parity", tmp_path).stdout

@@ -243,6 +243,13 @@ def test_bad_configs_end_with_2_and_nothing_is_written(train, change, expected):
     assert not (train.folder / "bad/metrics.jsonl").exists()
 
 
+def test_an_empty_config_does_not_train_the_released_sizes(megafold, tmp_path):
+    (tmp_path / "empty.yaml").write_text("\n")
+    done = megafold("train", tmp_path / "empty.yaml", "--run", tmp_path / "run")
+    assert done.returncode == 2
+    assert "is empty" in done.stderr and "--print-config" in done.stderr
+
+
 def test_device_cuda_says_why_not_in_a_cpu_build(train, megafold):
     if "cuda" in megafold("version").stdout:
         pytest.skip("a CUDA build")
