@@ -9,16 +9,16 @@ namespace megafold {
 namespace {
 
 /// The two halves of a projection, [1, R, N, H, D] each.
-std::pair<at::Tensor, at::Tensor> project(const at::Tensor& x, const at::Tensor& weight,
-                                          int64_t heads) {
+std::pair<at::Tensor, at::Tensor> halves_of(const at::Tensor& x, const at::Tensor& weight,
+                                            int64_t heads) {
   const int64_t width = weight.size(0) / (2 * heads);
-  const at::Tensor both = at::linear(x, weight).view({1, x.size(0), x.size(1), 2, heads, width});
+  const at::Tensor both = project(x, weight).view({1, x.size(0), x.size(1), 2, heads, width});
   auto halves = both.unbind(3);
   return {std::move(halves[0]), std::move(halves[1])};
 }
 
 at::Tensor add_bias(const at::Tensor& q, const at::Tensor& bias) {
-  return bias.defined() ? q + bias.view({q.size(3), q.size(4)}) : q;
+  return bias.defined() ? q + like(q, bias).view({q.size(3), q.size(4)}) : q;
 }
 
 }  // namespace
@@ -35,20 +35,19 @@ Attention::Attention(const Scope& scope, int64_t channels, int64_t num_heads, in
 
 at::Tensor Attention::operator()(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bias,
                                  const at::Tensor& mask) const {
-  const auto [q, g] = project(x, query_gate, heads);
-  const auto [k, v] = project(y, key_value, heads);
+  const auto [q, g] = halves_of(x, query_gate, heads);
+  const auto [k, v] = halves_of(y, key_value, heads);
   const at::Tensor mask_row = mask.defined() ? mask.unsqueeze(0) : mask;
-  return at::linear(
-      ops::evo_attention(add_bias(q, query_bias), k, v, bias.unsqueeze(0), mask_row, g)
-          .squeeze(0)
-          .flatten(-2),
-      out);
+  return project(ops::evo_attention(add_bias(q, query_bias), k, v, bias.unsqueeze(0), mask_row, g)
+                     .squeeze(0)
+                     .flatten(-2),
+                 out);
 }
 
 at::Tensor Attention::windowed(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bias,
                                const at::Tensor& mask, bool padded) const {
-  const auto [q, g] = project(x, query_gate, heads);
-  const auto [k, v] = project(y, key_value, heads);
+  const auto [q, g] = halves_of(x, query_gate, heads);
+  const auto [k, v] = halves_of(y, key_value, heads);
   if (!padded) {
     // Each window is an entry of its own: [1, R, A, H, D] -> [W, R, 32 or 128, H, D].
     const int64_t rows = x.size(0), atoms = x.size(1);
@@ -61,21 +60,20 @@ at::Tensor Attention::windowed(const at::Tensor& x, const at::Tensor& y, const a
     };
     const at::Tensor exists =
         shifted.exists.unsqueeze(1).expand({shifted.exists.size(0), rows, kWindowKeys});
-    return at::linear(ops::evo_attention(queries(add_bias(q, query_bias)), keys(k), keys(v), bias,
-                                         exists.contiguous(), queries(g))
-                          .transpose(1, 2)
-                          .flatten(0, 1)
-                          .slice(0, 0, atoms)
-                          .transpose(0, 1)
-                          .flatten(-2),
-                      out);
+    return project(ops::evo_attention(queries(add_bias(q, query_bias)), keys(k), keys(v), bias,
+                                      exists.contiguous(), queries(g))
+                       .transpose(1, 2)
+                       .flatten(0, 1)
+                       .slice(0, 0, atoms)
+                       .transpose(0, 1)
+                       .flatten(-2),
+                   out);
   }
   const at::Tensor mask_row = mask.defined() ? mask.unsqueeze(0) : mask;
-  return at::linear(
-      ops::atom_attention(add_bias(q, query_bias), k, v, bias.unsqueeze(0), mask_row, g)
-          .squeeze(0)
-          .flatten(-2),
-      out);
+  return project(ops::atom_attention(add_bias(q, query_bias), k, v, bias.unsqueeze(0), mask_row, g)
+                     .squeeze(0)
+                     .flatten(-2),
+                 out);
 }
 
 }  // namespace megafold

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/diffusion_transformer.h"
 
+#include "model/recompute.h"
+
 namespace megafold {
 
 DiffusionTransformer::DiffusionTransformer(const Scope& scope, const Conventions& conventions,
@@ -45,10 +47,15 @@ std::vector<at::Tensor> DiffusionTransformer::pair_biases(const at::Tensor& z) c
 at::Tensor DiffusionTransformer::operator()(at::Tensor a, const at::Tensor& s,
                                             const std::vector<at::Tensor>& biases,
                                             const at::Tensor& mask) const {
-  for (size_t i = 0; i < blocks.size(); ++i) {
-    a = a + blocks[i].attention(a, s, biases[i], mask);
-    a = a + blocks[i].transition(a, s, transition_masked ? mask : at::Tensor());
-  }
+  Dropout none;
+  const at::Tensor written = transition_masked ? mask : at::Tensor();
+  for (size_t i = 0; i < blocks.size(); ++i)
+    a = run_block({a, s, biases[i]}, none,
+                  [&block = blocks[i], mask, written](const auto& x, Dropout&) {
+                    const at::Tensor after = x[0] + block.attention(x[0], x[1], x[2], mask);
+                    return std::vector<at::Tensor>{after + block.transition(after, x[1], written)};
+                  })
+            .front();
   return a;
 }
 

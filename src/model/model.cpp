@@ -12,6 +12,7 @@
 #include "model/distogram_head.h"
 #include "model/input_embedder.h"
 #include "model/msa_module.h"
+#include "model/recompute.h"
 #include "model/template_embedder.h"
 #include "model/token_frames.h"
 
@@ -173,8 +174,9 @@ struct Model::Modules {
   [[nodiscard]] at::ScalarType dtype() const { return single_init.weight.scalar_type(); }
   [[nodiscard]] at::Device device() const { return single_init.weight.device(); }
 
-  [[nodiscard]] TrunkOutput trunk(const Features& f, MsaRows& rows, int64_t cycles,
-                                  Dropout& drop) const;
+  /// Algorithm 1's trunk, activations of `type` inside; its output is in the weights' type.
+  [[nodiscard]] TrunkOutput trunk(const Features& f, MsaRows& rows, int64_t cycles, Dropout& drop,
+                                  std::optional<at::ScalarType> type) const;
   /// Algorithm 18 on a prepared diffusion module: [S, A, 3] for the S streams.
   [[nodiscard]] at::Tensor sample(const Batch& batch, const Features& f,
                                   const DiffusionModule::Prepared& prepared, int64_t steps,
@@ -231,28 +233,30 @@ struct Model::Modules {
   }
 };
 
-TrunkOutput Model::Modules::trunk(const Features& f, MsaRows& rows, int64_t cycles,
-                                  Dropout& drop) const {
+TrunkOutput Model::Modules::trunk(const Features& f, MsaRows& rows, int64_t cycles, Dropout& drop,
+                                  std::optional<at::ScalarType> type) const {
+  const auto cast = [&](const at::Tensor& t) { return t.to(type.value_or(dtype())); };
   const at::Tensor s_inputs = input_embedder(f.atoms, f.restype, f.profile, f.deletion_mean);
   const at::Tensor s_init = single_init(s_inputs);
-  const at::Tensor& pair_from = conventions.pair_init_from_single ? s_init : s_inputs;
+  const at::Tensor pair_from = cast(conventions.pair_init_from_single ? s_init : s_inputs);
   const at::Tensor z_init = pair_init_row(pair_from).unsqueeze(1) +
                             pair_init_column(pair_from).unsqueeze(0) +
-                            relative_position(f.relative) + token_bond(f.token_bonds);
+                            relative_position(cast(f.relative)) + token_bond(cast(f.token_bonds));
+  const at::Tensor inputs = cast(s_inputs), s_start = cast(s_init);
   const bool with_gradient = c10::GradMode::is_enabled();
   at::Tensor s, z;
   for (int64_t cycle = 0; cycle < cycles; ++cycle) {
     const c10::AutoGradMode mode(with_gradient && cycle + 1 == cycles);
     // Before the first cycle s and z are zeros, and LN(0) is the offset.
-    z = z_init + recycle_pair(cycle == 0 ? recycle_norm_z.bias : recycle_norm_z(z));
+    z = z_init + recycle_pair(cycle == 0 ? cast(recycle_norm_z.bias) : recycle_norm_z(z));
     if (template_embedder && f.templates)
       z = z + (*template_embedder)(*f.templates, f.asym_id, z, f.pair_mask, drop);
     const auto [features, msa_mask] = rows.draw();
-    z = msa_module(features, s_inputs, z, msa_mask, f.token_mask, f.pair_mask, drop);
-    s = s_init + recycle_single(cycle == 0 ? recycle_norm_s.bias : recycle_norm_s(s));
+    z = msa_module(cast(features), inputs, z, msa_mask, f.token_mask, f.pair_mask, drop);
+    s = s_start + recycle_single(cycle == 0 ? cast(recycle_norm_s.bias) : recycle_norm_s(s));
     pairformer(s, z, f.token_mask, f.pair_mask, drop);
   }
-  return {s_inputs, s, z};
+  return {s_inputs, s.to(dtype()), z.to(dtype())};
 }
 
 at::Tensor Model::Modules::sample(const Batch& batch, const Features& f,
@@ -313,6 +317,7 @@ TrainingOutput Model::forward_train(const Batch& batch, const TrainOptions& opti
   m.require_here(batch);
   expect_shape("batch", "atom_positions", batch.atom_positions, {batch.num_atoms(), 3});
   expect_shape("batch", "atom_resolved_mask", batch.atom_resolved_mask, {batch.num_atoms()});
+  const RecomputeMode recompute(options.recompute);
   const uint64_t seed = options.seed, id = stream_id(batch.id), visit = batch.visit;
   const Features f = features_of(batch, m.conventions, m.dtype());
 
@@ -324,7 +329,7 @@ TrainingOutput Model::forward_train(const Batch& batch, const TrainOptions& opti
                                          .below(static_cast<uint64_t>(m.config.max_cycles)));
   Dropout drop = options.dropout ? Dropout(Random(seed, id, visit, Purpose::dropout)) : Dropout();
   MsaRows rows(batch, seed, m.config.msa_rows, m.dtype());
-  const TrunkOutput trunk = m.trunk(f, rows, out.cycles, drop);
+  const TrunkOutput trunk = m.trunk(f, rows, out.cycles, drop, options.trunk_type);
   out.distogram_logits = m.distogram(trunk.z);
 
   const int64_t samples = options.samples > 0 ? options.samples : m.config.diffusion_samples;
@@ -377,7 +382,7 @@ Denoised Model::denoise(const Batch& batch, const at::Tensor& x_noisy, const at:
   const Features f = features_of(batch, m.conventions, m.dtype());
   MsaRows rows(batch, 0, m.config.msa_rows, m.dtype());
   Denoised out;
-  out.trunk = m.trunk(f, rows, cycles, drop);
+  out.trunk = m.trunk(f, rows, cycles, drop, std::nullopt);
   out.distogram_logits = m.distogram(out.trunk.z);
   const auto prepared = m.diffusion.prepare(f.atoms, f.relative, out.trunk.s_inputs, out.trunk.s,
                                             out.trunk.z, f.token_mask);
@@ -393,7 +398,7 @@ Samples Model::sample(const Batch& batch, const SampleOptions& options) const {
   MsaRows rows(batch, options.seed, m.config.msa_rows, m.dtype());
   Dropout off;
   const TrunkOutput trunk =
-      m.trunk(f, rows, options.cycles > 0 ? options.cycles : m.config.max_cycles, off);
+      m.trunk(f, rows, options.cycles > 0 ? options.cycles : m.config.max_cycles, off, {});
   const auto prepared =
       m.diffusion.prepare(f.atoms, f.relative, trunk.s_inputs, trunk.s, trunk.z, f.token_mask);
   Samples out;

@@ -40,6 +40,10 @@ struct TrainOptions {
   NoiseLevels noise{};
   int64_t rollout_steps = 0;  // of the mini-rollout (SI 4.1: 20); 0: none, no confidence
   bool confidence = true;     // the head judges the mini-rollout
+  /// Of the trunk's activations (templates, MSA module, Pairformer); empty: that of the weights.
+  /// Weights, their gradients and everything else keep the weights' type.
+  std::optional<at::ScalarType> trunk_type{};
+  bool recompute = false;  // blocks keep their inputs alone for the backward (model/recompute.h)
   /// The labels, given a mini-rollout's x [A, 3] (loss/permutation.h); empty: as the batch has
   /// them.
   std::function<Labels(const Batch&, const at::Tensor& x)> labels{};

@@ -298,6 +298,70 @@ TEST(Model, TemplatesOfAChainMoveItsPairsAndNoneMoveNothing) {
   EXPECT_NE(refusal([&] { (void)pairs(); }).find("template_unit_vector"), std::string::npos);
 }
 
+TEST(Model, ATrunkInBf16IsCloseAndItsWeightsStayAsTheyAre) {
+  Batch batch = padded(small_batch("dimer", 24), 7, 45, 3);  // every mask is there
+  const int64_t n = batch.num_tokens();
+  batch.template_restype = at::full({2, n}, 31, at::kLong);
+  batch.template_distogram = at::zeros({2, n, n, 39});
+  batch.template_unit_vector = at::zeros({2, n, n, 3});
+  batch.template_pseudo_beta_mask = at::zeros({2, n});
+  batch.template_backbone_frame_mask = at::zeros({2, n});
+  ModelConfig config = ModelConfig::preset("tiny");
+  config.msa_blocks = 2;
+  config.template_blocks = 1, config.c_template = 16, config.template_multiplication_width = 16;
+  config.template_attention_heads = 2, config.template_attention_width = 8;
+  for (const Dialect dialect : {Dialect::alphafold3, Dialect::openfold3, Dialect::protenix}) {
+    config.dialect = dialect;
+    Model model(config, 3);
+    shake(model.parameters());
+    const auto run = [&](std::optional<at::ScalarType> type) {
+      for (at::Tensor& t : model.parameters().trainable()) t.mutable_grad().reset();
+      TrainingOutput out =
+          model.forward_train(batch, {.seed = 2, .cycles = 2, .samples = 2, .trunk_type = type});
+      (out.x_denoised.square().sum() + out.distogram_logits.square().sum()).backward();
+      std::vector<at::Tensor> gradients;
+      for (const at::Tensor& t : model.parameters().trainable()) {
+        EXPECT_EQ(t.scalar_type(), at::kFloat);
+        if (t.grad().defined()) gradients.push_back(t.grad().flatten());
+      }
+      return std::pair(std::move(out), at::cat(gradients));
+    };
+    const auto off = [](const at::Tensor& a, const at::Tensor& b) {
+      EXPECT_TRUE(a.scalar_type() == at::kFloat && all_finite(a));
+      return ((a - b).norm() / b.norm()).item<double>();
+    };
+    const auto [exact, g] = run({});
+    const auto [rounded, g16] = run(at::kBFloat16);
+    const double logits = off(rounded.distogram_logits, exact.distogram_logits);
+    EXPECT_GT(logits, 1e-4);  // bf16 was at work
+    EXPECT_LT(logits, 2e-2);
+    EXPECT_LT(off(rounded.x_denoised, exact.x_denoised), 2e-2);
+    EXPECT_LT(off(g16, g), 4e-2);
+  }
+}
+
+TEST(Model, ARecomputedStepIsTheStep) {
+  const Batch batch = padded(small_batch("dimer", 24), 7, 45, 3);
+  Model model = tiny_model(at::kDouble);
+  const auto gradients = [&](bool recompute) {
+    for (at::Tensor& t : model.parameters().trainable()) t.mutable_grad().reset();
+    const TrainingOutput out = model.forward_train(
+        batch, {.seed = 2, .cycles = 2, .samples = 2, .rollout_steps = 2, .recompute = recompute});
+    (out.x_denoised.square().sum() + out.distogram_logits.square().sum() +
+     out.confidence->pae.square().sum())
+        .backward();
+    std::vector<at::Tensor> found;
+    for (const at::Tensor& t : model.parameters().trainable())
+      found.push_back(t.grad().defined() ? t.grad().flatten()
+                                         : at::zeros({t.numel()}, t.options()));
+    return at::cat(found);
+  };
+  // Dropout draws the same masks again; only the order in which gradients are added differs.
+  const at::Tensor kept = gradients(false), again = gradients(true);
+  EXPECT_LT(worst(kept, again), 1e-13 * kept.abs().max().item<double>());
+  EXPECT_TRUE(again.equal(gradients(true)));
+}
+
 TEST(TokenFrames, ResiduesByNameAndLigandsByTheirConformer) {
   const Batch batch = small_batch("dimer", 92);
   const TokenFrames frames = token_frames(batch);

@@ -4,6 +4,8 @@
 
 #include <numbers>
 
+#include "model/recompute.h"
+
 namespace megafold {
 
 at::Tensor msa_features(const at::Tensor& msa, const at::Tensor& deletion) {
@@ -46,14 +48,18 @@ at::Tensor MsaModule::operator()(const at::Tensor& features, const at::Tensor& s
 at::Tensor MsaModule::stack(at::Tensor m, at::Tensor z, const at::Tensor& msa_mask,
                             const at::Tensor& token_mask, const at::Tensor& pair_mask,
                             Dropout& drop) const {
+  const at::Tensor averaged = averaging_reads_pair_mask ? pair_mask : token_mask;
   for (const Block& block : blocks) {
-    z = z + block.outer_product_mean(m, msa_mask);
-    if (block.averaging) {
-      const at::Tensor& averaged = averaging_reads_pair_mask ? pair_mask : token_mask;
-      m = m + drop.rowwise((*block.averaging)(m, z, averaged), dropout);
-      m = m + (*block.transition)(m, transition_masked ? msa_mask : at::Tensor());
-    }
-    z = block.pair(z, pair_mask, drop);
+    auto after = run_block({m, z}, drop, [=, this, &block](const auto& x, Dropout& d) {
+      at::Tensor rows = x[0], pairs = x[1] + block.outer_product_mean(x[0], msa_mask);
+      if (block.averaging) {
+        rows = rows + d.rowwise((*block.averaging)(rows, pairs, averaged), dropout);
+        rows = rows + (*block.transition)(rows, transition_masked ? msa_mask : at::Tensor());
+      }
+      return std::vector<at::Tensor>{rows, block.pair(pairs, pair_mask, d)};
+    });
+    m = std::move(after[0]);
+    z = std::move(after[1]);
   }
   return z;
 }

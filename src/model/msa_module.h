@@ -34,7 +34,7 @@ struct MsaModule {
 
   MsaModule(const Scope& scope, const Conventions& conventions, const ModelConfig& config,
             int64_t c_s_inputs);
-  /// features [M, N, 34], s_inputs [N, C], z [N, N, C_z]; msa_mask [M, N] of z's type, token_mask
+  /// features [M, N, 34], s_inputs [N, C], z [N, N, C_z]; msa_mask [M, N] of any type, token_mask
   /// bool [N] and pair_mask bool [N, N], or undefined. Returns the new z.
   at::Tensor operator()(const at::Tensor& features, const at::Tensor& s_inputs, at::Tensor z,
                         const at::Tensor& msa_mask, const at::Tensor& token_mask,

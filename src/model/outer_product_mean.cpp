@@ -11,8 +11,8 @@ OuterProductMean::OuterProductMean(const Scope& scope, int64_t c_m, int64_t c_z,
 
 at::Tensor OuterProductMean::operator()(const at::Tensor& m, const at::Tensor& mask) const {
   const int64_t rows = m.size(0), n = m.size(1), d = project.size(0) / 2;
-  at::Tensor ab = at::linear(norm(m), project);
-  if (mask.defined()) ab = ab * mask.unsqueeze(-1);
+  at::Tensor ab = megafold::project(norm(m), project);
+  if (mask.defined()) ab = ab * like(ab, mask).unsqueeze(-1);
   const auto halves = ab.chunk(2, -1);
   // [N D, M] x [M, N D] -> [I, D, J, D]
   const at::Tensor outer =
@@ -22,7 +22,8 @@ at::Tensor OuterProductMean::operator()(const at::Tensor& m, const at::Tensor& m
           .reshape({n, n, d * d});
   constexpr double kEps = 1e-3;
   if (!mask.defined()) return out(outer) / (static_cast<double>(rows) + kEps);
-  return out(outer) / (at::mm(mask.t(), mask) + kEps).unsqueeze(-1);
+  // The mask keeps its own type: rows are not counted in bf16.
+  return out(outer) / like(outer, at::mm(mask.t(), mask) + kEps).unsqueeze(-1);
 }
 
 }  // namespace megafold

@@ -17,7 +17,7 @@ PairWeightedAveraging::PairWeightedAveraging(const Scope& scope, int64_t c_m, in
 at::Tensor PairWeightedAveraging::operator()(const at::Tensor& m, const at::Tensor& z,
                                              const at::Tensor& mask) const {
   const int64_t rows = m.size(0), n = m.size(1), d = value_gate.size(0) / (2 * heads);
-  const auto parts = at::linear(norm_m(m), value_gate).chunk(2, -1);
+  const auto parts = project(norm_m(m), value_gate).chunk(2, -1);
   at::Tensor b_HIJ = bias(norm_z(z)).permute({2, 0, 1});
   if (mask.defined()) b_HIJ = b_HIJ.masked_fill(mask.logical_not(), -1e9);
   const at::Tensor v_HJX =

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/pairformer.h"
 
+#include "model/recompute.h"
+
 namespace megafold {
 
 PairSizes PairSizes::of(const ModelConfig& c) {
@@ -57,7 +59,16 @@ PairformerStack::PairformerStack(const Scope& scope, const Conventions& conventi
 
 void PairformerStack::operator()(at::Tensor& s, at::Tensor& z, const at::Tensor& token_mask,
                                  const at::Tensor& pair_mask, Dropout& drop) const {
-  for (const PairformerBlock& block : blocks) block(s, z, token_mask, pair_mask, drop);
+  for (const PairformerBlock& block : blocks) {
+    auto after =
+        run_block({s, z}, drop, [&block, token_mask, pair_mask](const auto& x, Dropout& d) {
+          std::vector<at::Tensor> sz = x;
+          block(sz[0], sz[1], token_mask, pair_mask, d);
+          return sz;
+        });
+    s = std::move(after[0]);
+    z = std::move(after[1]);
+  }
 }
 
 }  // namespace megafold

@@ -24,15 +24,23 @@ at::Tensor parts_of_rows(const at::Tensor& x, const at::Tensor& weight) {
   return apart ? x.reshape({rows / kPart, kPart, x.size(-1)}) : at::Tensor();
 }
 
+at::Tensor like(const at::Tensor& x, const at::Tensor& t) {
+  return t.defined() && t.is_floating_point() ? t.to(x.scalar_type()) : t;
+}
+
+at::Tensor project(const at::Tensor& x, const at::Tensor& weight) {
+  return at::linear(x, like(x, weight));
+}
+
 at::Tensor Linear::operator()(const at::Tensor& x) const {
   const at::Tensor parts = parts_of_rows(x, weight);
-  if (!parts.defined()) return at::linear(x, weight, bias);
+  if (!parts.defined()) return at::linear(x, like(x, weight), like(x, bias));
   const at::Tensor matrix =
-      weight.t().unsqueeze(0).expand({parts.size(0), weight.size(1), weight.size(0)});
+      like(x, weight).t().unsqueeze(0).expand({parts.size(0), weight.size(1), weight.size(0)});
   auto shape = x.sizes().vec();
   shape.back() = weight.size(0);
   const at::Tensor y = at::bmm(parts, matrix).view(shape);
-  return bias.defined() ? y + bias : y;
+  return bias.defined() ? y + like(x, bias) : y;
 }
 
 LayerNorm::LayerNorm(const Scope& scope, int64_t channels, Affine affine) {

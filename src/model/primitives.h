@@ -19,7 +19,14 @@
 
 namespace megafold {
 
-/// y = x W^T + b. Without a bias this is the supplement's LinearNoBias.
+/// A weight or a mask of numbers in the type of the activations that it meets: weights stay f32
+/// while the trunk's activations may be bf16 (TrainOptions::trunk_type).
+at::Tensor like(const at::Tensor& x, const at::Tensor& t);
+
+/// x W^T in x's type.
+at::Tensor project(const at::Tensor& x, const at::Tensor& weight);
+
+/// y = x W^T + b, in x's type. Without a bias this is the supplement's LinearNoBias.
 struct Linear {
   at::Tensor weight, bias;
 

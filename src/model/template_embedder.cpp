@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/template_embedder.h"
 
+#include "model/recompute.h"
+
 namespace megafold {
 
 TemplateEmbedder::TemplateEmbedder(const Scope& scope, const Conventions& conventions,
@@ -39,7 +41,10 @@ at::Tensor TemplateEmbedder::operator()(const TemplateInputs& templates, const a
                        restype.unsqueeze(1).expand({n, n, 32}), vector(templates.unit_vector),
                        feature(templates.backbone_frame_mask).unsqueeze(-1) * counted},
                       -1));
-    for (const PairStack& block : blocks) v = block(v, pair_mask, drop);
+    for (const PairStack& block : blocks)
+      v = run_block({v}, drop, [&block, pair_mask](const auto& x, Dropout& d) {
+            return std::vector<at::Tensor>{block(x[0], pair_mask, d)};
+          }).front();
     v = norm_v(v);
     sum = sum.defined() ? sum + v : v;
   }

@@ -6,12 +6,12 @@ namespace megafold {
 namespace {
 
 at::Tensor swiglu(const at::Tensor& x, const at::Tensor& expand, const at::Tensor& contract) {
-  const auto parts = at::linear(x, expand).chunk(2, -1);
-  return at::linear(at::silu(parts[0]) * parts[1], contract);
+  const auto parts = project(x, expand).chunk(2, -1);
+  return project(at::silu(parts[0]) * parts[1], contract);
 }
 
 at::Tensor masked(const at::Tensor& x, const at::Tensor& mask) {
-  return mask.defined() ? x * mask.unsqueeze(-1) : x;
+  return mask.defined() ? x * like(x, mask).unsqueeze(-1) : x;
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ at::Tensor TriangleMultiplication::operator()(const at::Tensor& z, const at::Ten
   const at::Tensor x_cn = x.view({n * n, -1}).t();
   // Channels first, as W x^T: the product over K is then a batched matrix product without a copy.
   // glu(p, g) = p * sigmoid(g), one pass forward and one backward.
-  at::Tensor ab = at::glu(at::mm(project, x_cn), 0);
+  at::Tensor ab = at::glu(at::mm(like(x, project), x_cn), 0);
   if (mask.defined()) ab = ab * mask.view({1, n * n});
   const auto halves = ab.view({-1, n, n}).chunk(2, 0);
   const at::Tensor o_DIJ = direction == outgoing ? at::bmm(halves[0], halves[1].transpose(1, 2))

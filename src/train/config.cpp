@@ -267,6 +267,15 @@ std::vector<ConfigField> config_fields(TrainConfig& c) {
   number("training.batch", t.batch, 1, 65536, "samples of a step; gradients are averaged");
   number("training.cycles", t.cycles, 0, 32,
          "passes of the trunk; 0: drawn from 1 .. model.max_cycles");
+  word("training.precision", t.precision, {"f32", "tf32", "bf16"},
+       "of a step's products; weights, optimizer and losses are f32 always. tf32: products of f32 "
+       "on a GPU in TF32 (attention's kernels there are always); bf16: as tf32, and the trunk's "
+       "activations (templates, MSA module, Pairformer) in bf16",
+       kFree);
+  word("training.recompute", t.recompute, {},
+       "every block keeps its inputs alone for the backward, which runs it once more: a step takes "
+       "a quarter longer and a fraction of the memory",
+       kFree);
   word("training.dropout", t.dropout, {}, "dropout in the trunk");
   number("training.noise.mean", t.noise.mean, -10, 10,
          "noise levels of training are 16 exp(mean + deviation n) Angstrom, n ~ N(0, 1)");

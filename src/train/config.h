@@ -44,6 +44,8 @@ struct TrainConfig {
   struct {
     int64_t steps = 78000, batch = 256, cycles = 0;
     double seconds = 0;
+    std::string precision = "f32";
+    bool recompute = false;
     bool dropout = true;
     NoiseLevels noise;
     int64_t rollout_steps = 20, confidence_every = 1;

@@ -129,6 +129,7 @@ class Trainer {
   Optimizer make_optimizer() {
     if (config_.threads > 0) at::set_num_threads(static_cast<int>(config_.threads));
     model_.parameters().to(device_, at::kFloat);
+    at::globalContext().setAllowTF32CuBLAS(config_.training.precision != "f32");
     state_.seed = static_cast<uint64_t>(config_.seed);
     state_.cache_key = cache_->content_key();
     state_.config = config_json(config_).dump();
@@ -161,12 +162,13 @@ class Trainer {
     std::vector<std::string> entries;
     for (const SamplingElement& element : loader_.sampler().elements())
       if (entries.empty() || entries.back() != element.entry) entries.push_back(element.entry);
-    progress_.say(fmt::format(
-        "{} {} parameters on {}, {} entries of {}, crop {} tokens, {} samples "
-        "x {} diffusion copies a step",
-        resumed_ ? fmt::format("going on after step {}:", state_.step) : "training",
-        model_.parameters().count(), config_.device, entries.size(), config_.data.cache,
-        config_.batch.crop.tokens, config_.training.batch, config_.model.diffusion_samples));
+    progress_.say(
+        fmt::format("{} {} parameters on {} in {}, {} entries of {}, crop {} tokens, {} samples "
+                    "x {} diffusion copies a step",
+                    resumed_ ? fmt::format("going on after step {}:", state_.step) : "training",
+                    model_.parameters().count(), config_.device, config_.training.precision,
+                    entries.size(), config_.data.cache, config_.batch.crop.tokens,
+                    config_.training.batch, config_.model.diffusion_samples));
     constexpr size_t kShown = 10;
     size_t shown = 0;
     for (const auto& [entry, rule] : admitted_.left_out)
@@ -209,6 +211,8 @@ class Trainer {
                            .noise = config_.training.noise,
                            .rollout_steps = config_.training.rollout_steps,
                            .confidence = confidence_due()};
+      options.recompute = config_.training.recompute;
+      if (config_.training.precision == "bf16") options.trunk_type = at::kBFloat16;
       if (permute) options.labels = permuted_labels;
       const TrainingOutput output = model_.forward_train(batch, options);
       return {training_losses(output, batch, config_.loss, conventions_of(config_.model.dialect)),

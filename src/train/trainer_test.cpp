@@ -154,6 +154,30 @@ TEST_F(TrainerTest, CopiesOfTheTruthAreNamedByAMiniRollout) {
   EXPECT_GT(differ, 0);
 }
 
+TEST_F(TrainerTest, Bf16AndRecomputedBlocksFollowF32) {
+  const auto losses = [&](const TrainConfig& c) {
+    run(c);
+    std::vector<double> all;
+    for (const json& line : lines(fs::path(c.run) / "metrics.jsonl"))
+      if (line["event"] == "step") all.push_back(line["loss"]);
+    return all;
+  };
+  const std::vector<double> f32 = losses(config("f32", 4));
+  TrainConfig c = config("recompute", 4);
+  c.training.recompute = true;
+  const std::vector<double> recomputed = losses(c);
+  c = config("bf16", 4);
+  c.training.recompute = true;
+  c.training.precision = "bf16";
+  const std::vector<double> bf16 = losses(c);
+  ASSERT_EQ(f32.size(), 4U);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_NEAR(recomputed[i], f32[i], 1e-4 * f32[i]);
+    EXPECT_NEAR(bf16[i], f32[i], 1e-2 * f32[i]);
+  }
+  EXPECT_NE(bf16, f32);
+}
+
 TEST_F(TrainerTest, InterruptFinishesTheStepAndSaves) {
   const std::atomic<bool> interrupted{true};
   const RunResult result = run(config("run", 100), false, synthetic::cache(), &interrupted);
