@@ -120,16 +120,29 @@ def test_words_of_openfold3(dataset):
     assert torch.equal(features["start_atom_index"][owner], torch.searchsorted(owner, owner))
 
 
+def run_in_peer(part, *command):
+    """A script in the Python that has the peer (MEGAFOLD_PEER_PYTHON), skipped without `part`."""
+    python = os.environ.get("MEGAFOLD_PEER_PYTHON", sys.executable)
+    if subprocess.run([python, "-c", f"import {part}"], capture_output=True).returncode != 0:
+        pytest.skip(f"no {part} in this Python; MEGAFOLD_PEER_PYTHON names one that has it")
+    done = subprocess.run([python, *command], capture_output=True, text=True, timeout=900, cwd=ROOT)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
+    return done.stdout
+
+
 @pytest.mark.full
 def test_openfold3_trains_on_it(megafold, settings):
-    """The example, in an environment that has the peer (MEGAFOLD_PEER_PYTHON)."""
-    python = os.environ.get("MEGAFOLD_PEER_PYTHON", sys.executable)
-    if subprocess.run([python, "-c", "import openfold3"], capture_output=True).returncode != 0:
-        pytest.skip("no openfold3 in this Python; MEGAFOLD_PEER_PYTHON names one that has it")
-    done = subprocess.run(
-        [python, ROOT / "examples/openfold3_from_cache.py", CONFIG, "--steps", "2",
-         "--program", megafold.program, "--set", *settings],
-        capture_output=True, text=True, timeout=900, cwd=ROOT,
+    said = run_in_peer(
+        "openfold3", "examples/openfold3_from_cache.py", CONFIG, "--steps", "2",
+        "--program", megafold.program, "--set", *settings,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "step 2" in done.stdout
+    assert "step 2" in said
+
+
+@pytest.mark.full
+def test_equals_openfold3s_own_reader(megafold, cache):
+    said = run_in_peer(
+        "openfold3.core.data.pipelines.preprocessing.structure",
+        "tests/oracle/compare_openfold3.py", "data", cache, "--program", megafold.program,
+    )  # fmt: skip
+    assert said.count(": 0 differ") == 6, said
