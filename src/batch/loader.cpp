@@ -282,6 +282,11 @@ Batch Loader::next() {
   }
 }
 
+bool Loader::ready() const {
+  const std::lock_guard lock(shared_->mutex);
+  return shared_->slot_of(next_visit_).ready();
+}
+
 double Loader::worked_seconds() const {
   const std::lock_guard lock(shared_->mutex);
   return shared_->worked;

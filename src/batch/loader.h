@@ -61,6 +61,8 @@ class Loader {
   /// threw, with entry and visit in front; with skip_broken its entry goes into the quarantine
   /// instead. Throws Device when max_skips_in_a_row or max_hanging is reached.
   Batch next();
+  /// Whether next() would not wait for its first visit.
+  [[nodiscard]] bool ready() const;
 
   /// The visit that next() will look at first: what a checkpoint keeps.
   [[nodiscard]] uint64_t next_visit() const { return next_visit_; }

@@ -25,6 +25,7 @@
 #include "loss/permutation.h"
 #include "model/model.h"
 #include "ops/device.h"
+#include "train/feed.h"
 #include "train/metrics.h"
 #include "train/progress.h"
 #include "train/samples.h"
@@ -88,6 +89,7 @@ class Trainer {
         admitted_(admit_entries(config, *cache)),
         loader_(cache, make_sampler(config, *cache, admitted_.kept), config.batch,
                 loader_options(config, state_.next_visit), static_cast<uint64_t>(config.seed)),
+        feed_(loader_, device_),
         progress_(options.progress, config.training.log_steps) {}
 
   RunResult run() {
@@ -114,7 +116,7 @@ class Trainer {
                       {"train_seconds", state_.train_seconds},
                       {"interrupted", interrupted},
                       {"peak_memory_mb", peak_resident_mib()},
-                      {"skipped", loader_.skipped().size()},
+                      {"skipped", feed_.skipped().size()},
                       {"kernels", dispatched()}});
     return {state_.step, state_.train_seconds, interrupted, checkpoint()};
   }
@@ -235,10 +237,8 @@ class Trainer {
 
   /// One sample: forward, losses, backward; adds its share to the report.
   void run_sample(Stopwatch& watch, StepReport& report) {
-    Batch batch = loader_.next();
-    report.batches +=
-        fmt::format("{}{:016x}", report.batches.empty() ? "" : ",", batch_checksum(batch));
-    if (device_.is_cuda()) batch = batch.to(device_);
+    const auto [batch, checksum] = feed_.next();
+    report.batches += fmt::format("{}{:016x}", report.batches.empty() ? "" : ",", checksum);
     report.data_seconds += watch.lap();
     const auto [losses, cycles] = forward(batch);
     const double share = 1.0 / static_cast<double>(config_.training.batch);
@@ -271,6 +271,8 @@ class Trainer {
     // In the last stage an entry without a resolution has no loss that is left.
     if (losses.total.requires_grad()) (losses.total * share).backward();
     report.backward_seconds += watch.lap();
+    feed_.prefetch();  // a GPU still has its backward pass before it
+    report.data_seconds += watch.lap();
   }
 
   /// What to do about a value that is not finite.
@@ -295,19 +297,19 @@ class Trainer {
           "step {}: the gradient of {} is not finite, loss {} of entries {} (visits "
           "before {}); {}",
           report.step, optimizer_.first_bad_gradient(), report.loss, report.entries,
-          loader_.next_visit(), stopped());
+          feed_.next_visit(), stopped());
     optimizer_.step(report.gradient_norm);
     report.optimizer_seconds = watch.lap();
     state_.step = report.step;
-    state_.next_visit = loader_.next_visit();
+    state_.next_visit = feed_.next_visit();
     tell(report);
   }
 
   void tell(const StepReport& r) {
     const double now = unix_seconds();
     const double memory = resident_mib();
-    for (; told_skips_ < loader_.skipped().size(); ++told_skips_) {
-      const SkippedVisit& skip = loader_.skipped()[told_skips_];
+    for (; told_skips_ < feed_.skipped().size(); ++told_skips_) {
+      const SkippedVisit& skip = feed_.skipped()[told_skips_];
       progress_.say(fmt::format("skipped: {}", skip.reason));
       metrics_->append({{"event", "skipped"},
                         {"step", r.step},
@@ -414,6 +416,7 @@ class Trainer {
   Optimizer optimizer_;
   FilterReport admitted_;
   Loader loader_;
+  DeviceFeed feed_;
   Progress progress_;
   std::optional<MetricsFile> metrics_;
   std::optional<EventWriter> events_;
