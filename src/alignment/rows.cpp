@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "alignment/lines.h"
+#include "base/decompress.h"
 #include "base/errors.h"
 
 namespace megafold {
@@ -74,10 +75,7 @@ void stockholm_rows(const AlignmentText& alignment, const std::function<void(con
 }  // namespace
 
 AlignmentFormat detect_format(const AlignmentText& alignment) {
-  std::string_view name = alignment.name;
-  for (const std::string_view packed : {".gz", ".zst"})
-    if (name.ends_with(packed)) name.remove_suffix(packed.size());
-  const bool is_a2m = name.ends_with(".a2m");
+  const bool is_a2m = unpacked_name(alignment.name).ends_with(".a2m");
   Lines lines(alignment.text);
   std::string_view line;
   while (lines.next(line)) {

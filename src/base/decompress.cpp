@@ -114,4 +114,10 @@ std::string read_decompressed(const std::filesystem::path& path, uint64_t wanted
   return decompress(read_file(path), path.string(), kDecompressLimit, wanted);
 }
 
+std::string unpacked_name(std::string_view name) {
+  for (const std::string_view ending : {".gz", ".zst"})
+    if (name.ends_with(ending)) name.remove_suffix(ending.size());
+  return std::string(name);
+}
+
 }  // namespace megafold

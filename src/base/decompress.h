@@ -18,6 +18,9 @@ inline constexpr uint64_t kDecompressLimit = uint64_t{16} << 30, kDecompressAll 
 std::string decompress(std::string packed, std::string_view name, uint64_t limit = kDecompressLimit,
                        uint64_t wanted = kDecompressAll);
 
+/// "x.cif.gz" -> "x.cif": a name without the ending that says how it is packed (.gz, .zst).
+std::string unpacked_name(std::string_view name);
+
 /// read_file() and decompress() in one.
 std::string read_decompressed(const std::filesystem::path& path, uint64_t wanted = kDecompressAll);
 

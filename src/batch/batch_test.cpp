@@ -19,7 +19,7 @@ StructureView view(const std::string& id) {
   return StructureView(synthetic::cache()->structure(id));
 }
 
-AlignmentSource alignments() {
+RecordSource alignments() {
   return [cache = synthetic::cache()](const std::string& key) { return cache->alignment(key); };
 }
 

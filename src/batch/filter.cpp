@@ -5,25 +5,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 
+#include "base/date.h"
 #include "base/errors.h"
 #include "structure/chain_type.h"
 
 namespace megafold {
 namespace {
-
-/// YYYY-MM-DD, so that text order is the order of days.
-bool is_date(const std::string& text) {
-  if (text.size() != 10) return false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const bool dash = i == 4 || i == 7;
-    if (dash ? text[i] != '-' : std::isdigit(static_cast<unsigned char>(text[i])) == 0)
-      return false;
-  }
-  const int month = std::stoi(text.substr(5, 2)), day = std::stoi(text.substr(8, 2));
-  return month >= 1 && month <= 12 && day >= 1 && day <= 31;
-}
 
 std::string date_text(int32_t date) {
   return fmt::format("{:04}-{:02}-{:02}", date / 10000, date / 100 % 100, date % 100);
@@ -64,7 +52,7 @@ const EntryFacts& facts_of_entry(const CacheReader& cache, const std::string& id
 
 FilterReport filter_entries(const CacheReader& cache, const std::vector<std::string>& entries,
                             const EntryFilter& filter) {
-  if (!filter.released_by.empty() && !is_date(filter.released_by))
+  if (!filter.released_by.empty() && date_number(filter.released_by) == 0)
     fail<BadInput>("'{}' is no date: data.released_by takes YYYY-MM-DD", filter.released_by);
   FilterReport report;
   for (const std::string& id : entries) {

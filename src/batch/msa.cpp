@@ -135,7 +135,7 @@ int64_t pair_parts(std::vector<Part>& parts, int64_t max_rows) {
 }  // namespace
 
 void assemble_msa(const StructureView& structure, const std::vector<int32_t>& tokens,
-                  const AlignmentSource& alignments, const MsaOptions& options, Random& random,
+                  const RecordSource& alignments, const MsaOptions& options, Random& random,
                   Batch& batch) {
   const auto N = std::ssize(tokens);
   batch.profile = at::zeros({N, kNumRestypes}, at::kFloat);

@@ -175,9 +175,9 @@ Batch gather(const StructureView& structure, const std::vector<int32_t>& tokens,
   return batch;
 }
 
-Batch make_batch(const StructureView& structure, const AlignmentSource& alignments,
+Batch make_batch(const StructureView& structure, const RecordSource& alignments,
                  const BatchOptions& options, PreferredChains preferred, uint64_t seed,
-                 uint64_t visit, const AlignmentSource& templates) {
+                 uint64_t visit, const RecordSource& templates) {
   const uint64_t stream = stream_id(structure.id);
   Random for_crop(seed, stream, visit, Purpose::crop);
   Random for_reference(seed, stream, visit, Purpose::reference);

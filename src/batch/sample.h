@@ -25,9 +25,9 @@ struct BatchOptions {
 
 /// Crop, alignment, templates (none without their source), conformers in random motion, labels and
 /// what they may be exchanged with. Throws BadInput (no label), Corrupt.
-Batch make_batch(const StructureView& structure, const AlignmentSource& alignments,
+Batch make_batch(const StructureView& structure, const RecordSource& alignments,
                  const BatchOptions& options, PreferredChains preferred, uint64_t seed,
-                 uint64_t visit, const AlignmentSource& templates = {});
+                 uint64_t visit, const RecordSource& templates = {});
 
 /// Gathers the tokens' and atoms' facts and their labels for an ascending list of tokens; no draw
 /// but the rigid motion of reference conformers (SI 2.8), one per ref_space_uid.

@@ -3,12 +3,12 @@
 #include "batch/templates.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <map>
 #include <utility>
 
+#include "base/date.h"
 #include "base/errors.h"
 #include "batch/buffers.h"
 #include "features/schema.h"
@@ -22,29 +22,21 @@ constexpr int32_t kNever = 0;       // no template has so early a date
 constexpr double kFirstBin = 3.25, kLastBin = 50.75;  // lower edges, Angstrom
 constexpr int64_t kBins = 39;
 
-/// YYYYMMDD of a date `days` before `text`; BadInput where it is none.
-int32_t days_earlier(const std::string& text, int64_t days, const char* whose) {
-  int y = 0, m = 0, d = 0;
-  if (text.size() != 10 || std::sscanf(text.c_str(), "%4d-%2d-%2d", &y, &m, &d) != 3)
-    fail<BadInput>("{} is '{}': expected YYYY-MM-DD", whose, text);
-  using namespace std::chrono;
-  const year_month_day date{year{y}, month{static_cast<unsigned>(m)},
-                            day{static_cast<unsigned>(d)}};
-  if (!date.ok()) fail<BadInput>("{} is '{}': there is no such day", whose, text);
-  const year_month_day then{sys_days{date} - std::chrono::days{days}};
-  return static_cast<int32_t>(int{then.year()} * 10000 +
-                              static_cast<int>(unsigned{then.month()}) * 100 +
-                              static_cast<int>(unsigned{then.day()}));
+/// date_number(); BadInput where it is none.
+int32_t date_of(const std::string& text, const char* whose) {
+  const int32_t date = date_number(text);
+  if (date == 0) fail<BadInput>("{} is '{}': expected a day as YYYY-MM-DD", whose, text);
+  return date;
 }
 
 /// The last day of release that a template of this entry may have.
 int32_t last_day(const StructureView& structure, const TemplateOptions& options) {
   int32_t out = kNever;
   if (!options.released_by.empty())
-    out = days_earlier(options.released_by, 0, "data.templates.released_by");
+    out = date_of(options.released_by, "data.templates.released_by");
   if (!structure.release_date.empty()) {
-    const int32_t own =
-        days_earlier(structure.release_date, options.days_before, "the entry's release date");
+    const int32_t own = days_before(date_of(structure.release_date, "the entry's release date"),
+                                    options.days_before);
     out = options.released_by.empty() ? own : std::min(out, own);
   }
   return out;
@@ -88,8 +80,8 @@ void check_record(const Record& record) {
 }  // namespace
 
 void assemble_templates(const StructureView& structure, const std::vector<int32_t>& tokens,
-                        const AlignmentSource& source, const TemplateOptions& options,
-                        Random& random, Batch& batch) {
+                        const RecordSource& source, const TemplateOptions& options, Random& random,
+                        Batch& batch) {
   if (options.count < 1) return;
   std::map<int32_t, std::vector<int64_t>> by_chain;  // places in the sample
   for (size_t i = 0; i < tokens.size(); ++i)

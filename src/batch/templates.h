@@ -32,8 +32,8 @@ struct TemplateOptions {
 /// used, nor any for an entry without one where no released_by is given: each might be a leak. A
 /// chain of fewer than 5 tokens in the crop has none (OpenFold 3's rule).
 void assemble_templates(const StructureView& structure, const std::vector<int32_t>& tokens,
-                        const AlignmentSource& source, const TemplateOptions& options,
-                        Random& random, Batch& batch);
+                        const RecordSource& source, const TemplateOptions& options, Random& random,
+                        Batch& batch);
 
 /// distogram f32 [T, N, N, 39], unit_vector f32 [T, N, N, 3] (SI Table 5).
 struct TemplatePairs {

@@ -50,7 +50,7 @@ StructureView complex(const char* released = "2020-03-01") {
   return StructureView(record);
 }
 
-AlignmentSource source(const std::vector<int32_t>& dates) {
+RecordSource source(const std::vector<int32_t>& dates) {
   return [record = candidates("t", 20, dates)](const std::string&) { return record; };
 }
 
@@ -226,7 +226,7 @@ TEST(Templates, PairsAreThoseOfTheRules) {
 }
 
 TEST(Templates, ComeWithTheBatch) {
-  const AlignmentSource none = [](const std::string& key) -> std::shared_ptr<const Record> {
+  const RecordSource none = [](const std::string& key) -> std::shared_ptr<const Record> {
     fail<BadInput>("no alignment {}", key);
   };
   const BatchOptions options{.crop = {.tokens = 30}};

@@ -39,11 +39,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-Alphabet alphabet_of(ChainType type) {
-  if (type == ChainType::rna) return Alphabet::rna;
-  return type == ChainType::dna ? Alphabet::dna : Alphabet::protein;
-}
-
 uint64_t size_of_file(const fs::path& path) {
   std::error_code error;
   const auto size = fs::file_size(path, error);

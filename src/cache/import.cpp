@@ -22,16 +22,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// "x.a3m.gz" -> "x.a3m".
-std::string unpacked_name(const fs::path& path) {
-  std::string name = path.filename().string();
-  for (const std::string_view packed : {".gz", ".zst"})
-    if (name.ends_with(packed)) name.resize(name.size() - packed.size());
-  return name;
-}
-
 bool has_suffix(const fs::path& path, std::initializer_list<std::string_view> suffixes) {
-  const std::string name = unpacked_name(path);
+  const std::string name = unpacked_name(path.filename().string());
   return std::any_of(suffixes.begin(), suffixes.end(),
                      [&](std::string_view suffix) { return name.ends_with(suffix); });
 }
@@ -93,7 +85,7 @@ class Importer {
     size_t others = 0;
     for (const fs::path& file : options_.structures.empty() ? files_ : list(options_.structures)) {
       if (!has_suffix(file, {".cif", ".bcif", ".mmcif"})) continue;
-      std::string id = unpacked_name(file);
+      std::string id = unpacked_name(file.filename().string());
       id.resize(id.rfind('.'));
       if (wanted && !wanted->contains(id)) {
         ++others;
@@ -235,7 +227,7 @@ class Importer {
 
   void import_colabfold() {
     for (const fs::path& file : files_) {
-      const std::string name = unpacked_name(file);
+      const std::string name = unpacked_name(file.filename().string());
       const std::string stem = name.substr(0, name.rfind('.'));
       const std::string folder = file.parent_path().filename().string();
       if (name.ends_with(".a3m") && stem != "pair") {
@@ -295,7 +287,7 @@ class Importer {
 
   void import_protenix() {
     const auto table = std::find_if(files_.begin(), files_.end(), [](const fs::path& file) {
-      return unpacked_name(file) == "seq_to_pdb_index.json";
+      return unpacked_name(file.filename().string()) == "seq_to_pdb_index.json";
     });
     if (table == files_.end())
       fail<BadInput>("{}: no seq_to_pdb_index.json at any depth", options_.source.string());
@@ -314,7 +306,8 @@ class Importer {
     }
     std::set<std::string> seen;
     for (const fs::path& file : files_) {
-      const std::string name = unpacked_name(file), index = file.parent_path().filename().string();
+      const std::string name = unpacked_name(file.filename().string()),
+                        index = file.parent_path().filename().string();
       if (!name.ends_with(".a3m")) continue;
       const auto found = sequence_of.find(index);
       if (found == sequence_of.end()) {

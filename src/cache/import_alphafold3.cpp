@@ -175,8 +175,8 @@ class Job {
       publish(options_.out / name, content.text);
       return;
     }
-    for (const char* const packed : {".gz", ".zst"})
-      if (content.path.extension() == packed) name += packed;
+    const std::string file = content.path.filename().string();
+    name += file.substr(unpacked_name(file).size());  // packed as it is
     internal::place_file(options_, content.path, name);
   }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/decompress.h"
 #include "base/errors.h"
 
 namespace megafold {
@@ -74,8 +75,7 @@ DataFolder scan_data_folder(const fs::path& folder) {
 
   std::map<std::string, std::vector<fs::path>> in_folder, alone, pairing;
   for (const fs::path& path : files) {
-    std::string stem = path.filename().string();
-    strip_any(stem, {".gz", ".zst"});
+    std::string stem = unpacked_name(path.filename().string());
     if (strip_any(stem, {".cif", ".bcif", ".mmcif"})) {
       if (stem == "components") {
         if (!out.dictionary) out.dictionary = path;

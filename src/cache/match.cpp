@@ -10,12 +10,13 @@
 #include "base/errors.h"
 
 namespace megafold {
-namespace {
 
 Alphabet alphabet_of(ChainType type) {
   if (type == ChainType::rna) return Alphabet::rna;
   return type == ChainType::dna ? Alphabet::dna : Alphabet::protein;
 }
+
+namespace {
 
 bool fits(const std::string& query, const ChainSequence& chain) {
   return is_query_of(query, chain.sequence, alphabet_of(chain.type));

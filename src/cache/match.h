@@ -24,6 +24,9 @@ struct ChainSequence {
   ChainType type = ChainType::ligand;
 };
 
+/// The letters of a polymer's alignment.
+Alphabet alphabet_of(ChainType type);
+
 /// Safe to use from several threads.
 class AlignmentMatcher {
  public:

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cstdio>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <utility>
 
+#include "base/date.h"
 #include "base/errors.h"
 #include "cache/index.h"
 #include "cache/record.h"
@@ -39,15 +39,6 @@ std::string upper(std::string text) {
   std::ranges::transform(text, text.begin(),
                          [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   return text;
-}
-
-/// YYYYMMDD of YYYY-MM-DD; 0 where it is no day.
-int32_t date_number(const std::string& text) {
-  int y = 0, m = 0, d = 0, read = 0;
-  if (text.size() != 10 || std::sscanf(text.c_str(), "%4d-%2d-%2d%n", &y, &m, &d, &read) != 3 ||
-      read != 10 || y < 1 || m < 1 || m > 12 || d < 1 || d > 31)
-    return 0;
-  return y * 10000 + m * 100 + d;
 }
 
 class FolderReader : public CacheReader {

@@ -6,6 +6,7 @@
 #include <cctype>
 #include <utility>
 
+#include "base/decompress.h"
 #include "base/errors.h"
 #include "base/hash.h"
 #include "base/publish.h"
@@ -23,9 +24,7 @@ std::string lower(std::string text) {
 
 /// The id that a file's name gives; empty where it is no structure.
 std::string id_of(const fs::path& path) {
-  std::string name = lower(path.filename().string());
-  for (const char* const packed : {".gz", ".zst"})
-    if (name.ends_with(packed)) name.resize(name.rfind('.'));
+  const std::string name = unpacked_name(lower(path.filename().string()));
   for (const char* const kind : {".cif", ".bcif", ".mmcif"})
     if (name.ends_with(kind)) return name.substr(0, name.rfind('.'));
   return "";

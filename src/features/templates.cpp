@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "alignment/alignment.h"
+#include "base/date.h"
 #include "structure/entry.h"
 
 namespace megafold {
@@ -75,15 +76,6 @@ double sort_value(const TemplateHit& hit) {
   return std::isnan(hit.e_value) ? std::numeric_limits<double>::infinity() : hit.e_value;
 }
 
-/// YYYYMMDD; 0: none.
-int32_t date_number(const std::optional<std::string>& date) {
-  if (!date || date->size() != 10) return 0;
-  int32_t out = 0;
-  for (const char c : *date)
-    if (c >= '0' && c <= '9') out = 10 * out + (c - '0');
-  return out;
-}
-
 class Collector {
  public:
   Collector(const std::string& sequence, const TemplateSource& find)
@@ -118,7 +110,7 @@ class Collector {
       std::copy(located.chain->position[from].begin(), located.chain->position[from].end(),
                 position_.begin() + static_cast<std::ptrdiff_t>(12 * to));
     }
-    date_.push_back(date_number(entry->release_date));
+    date_.push_back(date_number(entry->release_date.value_or("")));
     json one{{"entry", entry->id},
              {"chain", located.chain->auth},
              {"residues", aligned},
