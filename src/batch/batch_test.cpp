@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <set>
 
 #include "base/errors.h"
+#include "base/publish.h"
 #include "batch/loader.h"
 #include "batch/sample.h"
 #include "batch/sampling.h"
@@ -14,6 +16,8 @@
 
 namespace megafold {
 namespace {
+
+namespace fs = std::filesystem;
 
 StructureView view(const std::string& id) {
   return StructureView(synthetic::cache()->structure(id));
@@ -369,7 +373,7 @@ TEST(Sampling, WeightsAndInterfaces) {
       EXPECT_TRUE(std::ranges::equal(found, expected)) << id << " at " << distance;
     }
   }
-  const auto elements = weighted_elements(*cache, cache->entries());
+  const auto elements = weighted_elements(sampling_table(*cache, "", {}), cache->entries());
   const auto weight_of = [&](const std::string& entry, int32_t a, int32_t b) {
     for (const auto& e : elements)
       if (e.entry == entry && e.preferred.a == a && e.preferred.b == b) return e.weight;
@@ -380,6 +384,69 @@ TEST(Sampling, WeightsAndInterfaces) {
   EXPECT_DOUBLE_EQ(weight_of("dimer", 1, -1), 0.75);
   EXPECT_DOUBLE_EQ(weight_of("dimer", 2, -1), 0.5);
   EXPECT_DOUBLE_EQ(weight_of("mono", 0, -1), 1.5);
+}
+
+TEST(Sampling, HomologyClustersShareTheirWeight) {
+  const auto cache = synthetic::cache();
+  const SamplingTable table = sampling_table(*cache, "", cache->entries());
+  const auto weight = [&](const Clusters& homology, const std::string& entry, int32_t chain) {
+    for (const auto& e : weighted_elements(table, cache->entries(), homology))
+      if (e.entry == entry && e.preferred.a == chain && e.preferred.b == -1) return e.weight;
+    return -1.0;
+  };
+  const std::string mono = "mono_" + table.at("mono").chains[0].label,
+                    dimer = "dimer_" + table.at("dimer").chains[0].label,
+                    ligand = "dimer_" + table.at("dimer").chains[2].label;
+  EXPECT_DOUBLE_EQ(weight({}, "mono", 0), 1.5);
+  EXPECT_DOUBLE_EQ(weight({{mono, dimer}, {dimer, dimer}}, "mono", 0), 0.75);
+  EXPECT_DOUBLE_EQ(weight({{ligand, "x"}, {mono, "x"}}, "mono", 0), 1.5)
+      << "ligands have no homologs";
+}
+
+TEST(Sampling, ATableKeptInTheFolderIsTheSameAndIsMadeAgainWhereItIsNot) {
+  const fs::path folder = fs::temp_directory_path() / fmt::format("mf_sampling_{}", ::getpid());
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  const auto cache = synthetic::cache();
+  const auto text = [](const SamplingTable& table) { return pack_sampling_table(table, "key"); };
+  const std::string made = text(sampling_table(*cache, folder, cache->entries()));
+  const std::string file = read_file(folder / kSamplingTable);
+  // Read now, and not made: the cache has no structure any more.
+  synthetic::MemoryCache empty;
+  EXPECT_EQ(text(sampling_table(empty, folder, cache->entries())), made);
+  EXPECT_TRUE(unpack_sampling_table(file, "another cache").empty());
+  for (size_t at = 0; at < file.size(); at += 7) {
+    std::string damaged = file;
+    damaged[at] ^= 1;
+    EXPECT_TRUE(unpack_sampling_table(damaged, cache->content_key()).empty()) << at;
+    EXPECT_TRUE(unpack_sampling_table(file.substr(0, at), cache->content_key()).empty()) << at;
+  }
+  publish(folder / kSamplingTable, file.substr(0, 100));
+  EXPECT_EQ(text(sampling_table(*cache, folder, cache->entries())), made);
+  EXPECT_EQ(read_file(folder / kSamplingTable), file);
+  // An entry that cannot be read ends a run that wants it, and no other; such a table is not kept.
+  cache->add("broken", nullptr);
+  fs::remove(folder / kSamplingTable);
+  EXPECT_EQ(sampling_table(*cache, folder, {"mono"}).size(), 3U);
+  EXPECT_FALSE(fs::exists(folder / kSamplingTable));
+  EXPECT_THROW((void)sampling_table(*cache, folder, {"broken"}), Corrupt);
+  fs::remove_all(folder);
+}
+
+TEST(Sampling, AFileOfClustersIsReadOrItsLineIsNamed) {
+  const fs::path path = fs::temp_directory_path() / fmt::format("mf_clusters_{}", ::getpid());
+  publish(path, "a_A\ta_A\na_A\tb_B\n\nc_A\tc_A\n");
+  EXPECT_EQ(read_clusters(path), (Clusters{{"a_A", "a_A"}, {"b_B", "a_A"}, {"c_A", "c_A"}}));
+  for (const char* const odd : {"a_A a_B\n", "a\tb\tc\n", "\tb\n"}) {
+    publish(path, std::string("x\tx\n") + odd);
+    try {
+      (void)read_clusters(path);
+      FAIL() << odd;
+    } catch (const BadInput& error) {
+      EXPECT_NE(std::string(error.what()).find(path.string() + ":2"), std::string::npos);
+    }
+  }
+  fs::remove(path);
 }
 
 TEST(Sampling, DrawsFollowTheWeights) {

@@ -3,35 +3,15 @@
 #include "batch/sampling.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
-#include <nlohmann/json.hpp>
-#include <numeric>
-#include <set>
 
+#include "alignment/lines.h"
+#include "base/decompress.h"
 #include "base/errors.h"
 
 namespace megafold {
 namespace {
-
-/// What chains have in common that are of one cluster: a polymer's sequence, a ligand's components.
-std::string cluster_of(const Record& record, const StructureView& structure, int32_t chain) {
-  const auto c = static_cast<size_t>(chain);
-  std::string name(1, static_cast<char>('0' + structure.chain_type[c]));
-  if (structure.type_of(chain) != ChainType::ligand) {
-    const auto meta = nlohmann::json::parse(record.meta());
-    return name + meta.at("chains").at(c).value("sequence", "");
-  }
-  const auto* const component = record.array("token_component").as<char>();
-  const auto first = static_cast<size_t>(structure.chain_start[c]);
-  for (size_t t = first; t < first + static_cast<size_t>(structure.chain_count[c]); ++t) {
-    const bool new_residue =
-        t == first || structure.residue_index[t] != structure.residue_index[t - 1];
-    if (new_residue) name.append(component + 8 * t, 8);
-  }
-  return name;
-}
 
 double alpha(ChainType type) {
   return type == ChainType::ligand ? 1 : 3;
@@ -45,24 +25,29 @@ std::vector<SamplingElement> uniform_elements(const std::vector<std::string>& en
   return elements;
 }
 
-std::vector<SamplingElement> weighted_elements(const CacheReader& cache,
-                                               const std::vector<std::string>& entries) {
+std::vector<SamplingElement> weighted_elements(const SamplingTable& table,
+                                               const std::vector<std::string>& entries,
+                                               const Clusters& homology) {
   std::vector<SamplingElement> elements;
   std::vector<std::string> clusters;
   for (const std::string& entry : entries) {
-    const auto record = cache.structure(entry);
-    const StructureView structure(record);
+    const SamplingFacts& facts = table.at(entry);
     std::vector<std::string> chain_cluster;
-    for (int32_t c = 0; c < structure.num_chains(); ++c) {
-      chain_cluster.push_back(cluster_of(*record, structure, c));
-      elements.push_back({entry, {.a = c, .b = -1}, 0.5 * alpha(structure.type_of(c))});
+    for (const SamplingFacts::Chain& chain : facts.chains) {
+      const auto found = homology.find(entry + "_" + chain.label);
+      chain_cluster.push_back(chain.type != ChainType::protein || found == homology.end()
+                                  ? chain.cluster
+                                  : "homology " + found->second);
+      elements.push_back({entry,
+                          {.a = static_cast<int32_t>(chain_cluster.size()) - 1, .b = -1},
+                          0.5 * alpha(chain.type)});
       clusters.push_back("chain " + chain_cluster.back());
     }
-    for (const auto& [a, b] : find_interfaces(structure)) {
+    for (const auto& [a, b] : facts.interfaces) {
+      const auto i = static_cast<size_t>(a), j = static_cast<size_t>(b);
       elements.push_back(
-          {entry, {.a = a, .b = b}, alpha(structure.type_of(a)) + alpha(structure.type_of(b))});
-      auto [low, high] =
-          std::minmax(chain_cluster[static_cast<size_t>(a)], chain_cluster[static_cast<size_t>(b)]);
+          {entry, {.a = a, .b = b}, alpha(facts.chains[i].type) + alpha(facts.chains[j].type)});
+      auto [low, high] = std::minmax(chain_cluster[i], chain_cluster[j]);
       clusters.push_back("pair " + low + " " + high);
     }
   }
@@ -72,45 +57,23 @@ std::vector<SamplingElement> weighted_elements(const CacheReader& cache,
   return elements;
 }
 
-std::vector<std::pair<int32_t, int32_t>> find_interfaces(const StructureView& structure,
-                                                         double distance) {
-  struct Atom {
-    std::array<int32_t, 3> cell;
-    int32_t chain;
-    const float* position;
-  };
-  // Atoms sorted by cells as wide as the distance: a partner is in one of 27 cells.
-  std::vector<Atom> atoms;
-  for (size_t t = 0; t < structure.chain.size(); ++t) {
-    const auto first = static_cast<size_t>(structure.atom_start[t]);
-    for (size_t a = first; a < first + static_cast<size_t>(structure.atom_count[t]); ++a) {
-      if (structure.resolved[a] == 0) continue;
-      const float* const p = &structure.position[3 * a];
-      std::array<int32_t, 3> cell{};
-      for (size_t k = 0; k < 3; ++k)
-        cell[k] = static_cast<int32_t>(std::floor(double{p[k]} / distance));
-      atoms.push_back({cell, structure.chain[t], p});
-    }
+Clusters read_clusters(const std::filesystem::path& path) {
+  const std::string text = read_decompressed(path);
+  Clusters out;
+  internal::Lines lines(text);
+  std::string_view line;
+  while (lines.next(line)) {
+    if (line.empty()) continue;
+    const size_t tab = line.find('\t');
+    if (tab == 0 || tab == std::string_view::npos || tab + 1 == line.size() ||
+        line.find('\t', tab + 1) != std::string_view::npos)
+      fail<BadInput>(
+          "{}:{}: expected two names with a tab between, a cluster's representative and a member, "
+          "as `mmseqs easy-cluster` writes them into its _cluster.tsv",
+          path.string(), lines.number());
+    out[std::string(line.substr(tab + 1))] = line.substr(0, tab);
   }
-  std::ranges::sort(atoms, {}, &Atom::cell);
-  std::set<std::pair<int32_t, int32_t>> found;
-  for (const Atom& atom : atoms) {
-    for (int32_t neighbour = 0; neighbour < 9; ++neighbour) {
-      std::array<int32_t, 3> low = {atom.cell[0] + neighbour / 3 - 1,
-                                    atom.cell[1] + neighbour % 3 - 1, atom.cell[2] - 1};
-      auto other = std::ranges::lower_bound(atoms, low, {}, &Atom::cell);
-      for (; other != atoms.end() && other->cell[0] == low[0] && other->cell[1] == low[1] &&
-             other->cell[2] <= atom.cell[2] + 1;
-           ++other) {
-        if (other->chain <= atom.chain) continue;  // each pair once
-        double squared = 0;
-        for (int k = 0; k < 3; ++k)
-          squared += std::pow(double{atom.position[k]} - double{other->position[k]}, 2);
-        if (squared < distance * distance) found.emplace(atom.chain, other->chain);
-      }
-    }
-  }
-  return {found.begin(), found.end()};
+  return out;
 }
 
 Sampler::Sampler(std::vector<SamplingElement> elements, uint64_t seed)

@@ -7,12 +7,13 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "batch/crop.h"
-#include "cache/reader.h"
+#include "batch/sampling_table.h"
 
 namespace megafold {
 
@@ -25,18 +26,20 @@ struct SamplingElement {
 /// Every entry once, with the same weight.
 std::vector<SamplingElement> uniform_elements(const std::vector<std::string>& entries);
 
+/// Sequences' names (`ENTRY_CHAIN`) -> their cluster's representative.
+using Clusters = std::map<std::string, std::string>;
+
+/// A file of MMseqs2: representative, tab, member. Throws BadInput with the line where it is not.
+Clusters read_clusters(const std::filesystem::path& path);
+
 /// Every chain and interface of the entries with the weight of SI 2.5.1,
 ///   (beta / N_clust) (3 n_protein + 3 n_nucleic + n_ligand), beta = 0.5 chain, 1 interface,
 /// where N_clust counts elements of the same cluster (an interface's is the pair of its chains').
-/// Clusters are of identical sequence or component here; homology clusters (40 % identity) are not
-/// read yet. Reads every structure once.
-std::vector<SamplingElement> weighted_elements(const CacheReader& cache,
-                                               const std::vector<std::string>& entries);
-
-/// Pairs a < b of chains with two resolved heavy atoms nearer than `distance` (5 A: the interfaces
-/// of an entry), ascending.
-std::vector<std::pair<int32_t, int32_t>> find_interfaces(const StructureView& structure,
-                                                         double distance = 5.0);
+/// A protein that `homology` names (SI 2.5.3: 40 % identity) is of that cluster; others are with
+/// those of their own sequence or component. The table has all of the entries.
+std::vector<SamplingElement> weighted_elements(const SamplingTable& table,
+                                               const std::vector<std::string>& entries,
+                                               const Clusters& homology = {});
 
 class Sampler {
  public:

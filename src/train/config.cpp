@@ -204,6 +204,9 @@ std::vector<ConfigField> config_fields(TrainConfig& c) {
          "entries with more tokens are left out; 0: any number");
   word("data.sampling", c.data.sampling, {"uniform", "weighted"},
        "entries alike, or chains and interfaces weighted as SI 2.5.1");
+  word("data.clusters", c.data.clusters, {},
+       "weighted: file of homology clusters (representative, tab, ENTRY_CHAIN; MMseqs2's); \"\": "
+       "chains of one sequence");
   number("data.threads", c.data.threads, 1, 256, "threads that make samples", kFree);
   number("data.queue", c.data.queue, 1, 4096, "samples ready or in the making, at most", kFree);
   word("data.on_error", c.data.on_error, {"stop", "skip"},

@@ -29,7 +29,7 @@ struct TrainConfig {
   struct {
     std::string cache = "cache";
     std::vector<std::string> entries;
-    std::string sampling = "uniform";
+    std::string sampling = "uniform", clusters;
     int64_t threads = 2, queue = 8;
     std::string on_error = "stop";
     double deadline = 60;    // seconds

@@ -25,12 +25,34 @@ FilterReport admit_entries(const TrainConfig& config, const CacheReader& cache) 
   return report;
 }
 
+namespace {
+
+/// A file of clusters that names none of the cache's proteins is a wrong one.
+void require_clusters_of(const SamplingTable& table, const Clusters& homology,
+                         const std::string& path) {
+  if (path.empty()) return;
+  std::string example;
+  for (const auto& [entry, facts] : table)
+    for (const SamplingFacts::Chain& chain : facts.chains) {
+      if (chain.type != ChainType::protein) continue;
+      example = entry + "_" + chain.label;
+      if (homology.contains(example)) return;
+    }
+  fail<BadInput>("{}: none of its {} sequences is a protein of the cache, whose names are like {}",
+                 path, homology.size(), example);
+}
+
+}  // namespace
+
 Sampler make_sampler(const TrainConfig& config, const CacheReader& cache,
                      const std::vector<std::string>& entries) {
   const auto seed = static_cast<uint64_t>(config.seed);
-  return Sampler(config.data.sampling == "weighted" ? weighted_elements(cache, entries)
-                                                    : uniform_elements(entries),
-                 seed);
+  if (config.data.sampling != "weighted") return {uniform_elements(entries), seed};
+  Clusters homology;
+  if (!config.data.clusters.empty()) homology = read_clusters(config.data.clusters);
+  const SamplingTable table = sampling_table(cache, config.data.cache, entries);
+  require_clusters_of(table, homology, config.data.clusters);
+  return {weighted_elements(table, entries, homology), seed};
 }
 
 LoaderOptions loader_options(const TrainConfig& config, uint64_t first_visit) {
