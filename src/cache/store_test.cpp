@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "base/errors.h"
 #include "base/hash.h"
@@ -317,6 +318,34 @@ TEST_F(Store, AThousandShardsAreMoreThanMayBeOpen) {
       ASSERT_EQ(cache->structure(id)->key(), key_of(id));
   const auto open_files = std::distance(fs::directory_iterator("/proc/self/fd"), {});
   EXPECT_LT(open_files, 200);
+}
+
+TEST_F(Store, EntriesAreFoundWhateverTheirNames) {
+  // Dropped entries need no record. Names of PDB entries, with long common beginnings, far from
+  // even, and such as are the beginning of others.
+  std::set<std::string> names = {"a",  "aa",      "aaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaab",
+                                 "zz", "\xc3\xa9"};
+  Random random(1, 0, 0, Purpose::sample);
+  constexpr std::string_view kLetters = "0123456789abcdefghijklmnopqrstuvwxyz";
+  for (int i = 0; i < 700; ++i) {
+    std::string name(1, kLetters[1 + random.below(9)]);
+    for (int k = 0; k < 3; ++k) name += kLetters[random.below(36)];
+    names.insert(name);
+    names.insert(fmt::format("a long name in common {:0{}}", i, 1 + i % 5));
+  }
+  CacheIndex index;
+  for (const std::string& name : names) index.entries.push_back({name, Verdict::dropped, "", "x"});
+  finish_index(index);
+  publish(folder_ / kIndexFile, pack_index(index));
+  const IndexFile file(folder_);
+  ASSERT_EQ(file.num_entries(), names.size());
+  for (const std::string& name : names) {
+    const auto found = file.find_entry(name);
+    ASSERT_TRUE(found) << name;
+    EXPECT_EQ(found->id, name);
+    for (const std::string& other : {name + "a", name.substr(1), name + '\0', "!" + name})
+      EXPECT_EQ(file.find_entry(other).has_value(), names.contains(other)) << other;
+  }
 }
 
 TEST_F(Store, TheCatalogueDistrustsADamagedShardAsAWhole) {
