@@ -8,6 +8,7 @@ What fuzzing found (crash-*) is kept beside them and is not touched.
 """
 
 import gzip
+import json
 import os
 import re
 import shutil
@@ -250,11 +251,40 @@ def binary_entry():
     write("bcif", "1ubq.bcif", packed(file))
 
 
+def jobs():
+    """AlphaFold 3's JSON: every kind of sequence, inline alignments, templates, bonds."""
+    cif = small_entry("1ubq", 6)
+    whole = {
+        "name": "Fuzz job", "modelSeeds": [1, 2], "dialect": "alphafold3", "version": 4,
+        "sequences": [
+            {"protein": {
+                "id": ["A", "B"], "sequence": "MQIFVK", "description": "ubiquitin",
+                "modifications": [{"ptmType": "MSE", "ptmPosition": 1}],
+                "unpairedMsa": ">query\nMQIFVK\n>hit\nMQ-aFVK\n",
+                "pairedMsa": ">query\nMQIFVK\n",
+                "templates": [
+                    {"mmcif": cif, "queryIndices": [0, 1, 2], "templateIndices": [0, 1, 2]}
+                ]}},
+            {"rna": {"id": "C", "sequence": "ACGU",
+                     "modifications": [{"modificationType": "2MG", "basePosition": 3}],
+                     "unpairedMsa": ""}},
+            {"dna": {"id": "D", "sequence": "ACGT"}},
+            {"ligand": {"id": ["E", "F"], "ccdCodes": ["NAG", "NAG"]}},
+        ],
+        "bondedAtomPairs": [[["A", 2, "NE2"], ["E", 1, "C1"]], [["E", 1, "O4"], ["E", 2, "C1"]]],
+    }  # fmt: skip
+    write("alphafold3", "whole.json", json.dumps(whole, indent=1))
+    small = {key: whole[key] for key in ("name", "modelSeeds", "dialect")}
+    small |= {"version": 1, "sequences": [{"protein": {"id": "A", "sequence": "MK"}}]}
+    write("alphafold3", "small.json", json.dumps(small))
+
+
 def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         entries(folder)
         alignments()
+        jobs()
         hits()
         tables()
         dictionary()

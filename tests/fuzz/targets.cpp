@@ -16,7 +16,9 @@
 #include "alignment/hits.h"
 #include "base/errors.h"
 #include "base/hash.h"
+#include "base/publish.h"
 #include "cache/bytes.h"
+#include "cache/import.h"
 #include "cache/index.h"
 #include "cache/read_npz.h"
 #include "cache/record.h"
@@ -212,7 +214,36 @@ void read_archive(std::string_view bytes) {
   for (const std::string& name : file.names()) read_table(file.table(name));
 }
 
+#ifdef MEGAFOLD_FUZZ_IMPORT
+/// A job of AlphaFold 3 to the files that `megafold import` writes, and its entry read again.
+void read_job(std::string_view bytes) {
+  static const struct Folder {
+    Folder() { require(::mkdtemp(name.data()) != nullptr, "a folder"); }
+    ~Folder() { fs::remove_all(name); }
+    std::string name = (fs::temp_directory_path() / "megafold_fuzz_XXXXXX").string();
+  } kFolder;
+  const File file(bytes);
+  ImportOptions options;
+  options.from = "alphafold3";
+  options.source = file.path();
+  options.out = fs::path(kFolder.name) / "out";
+  fs::remove_all(options.out);
+  const ImportReport report = import_folder(options);
+  require(report.entries == 1, "a job is one entry");
+  for (const auto& written : fs::recursive_directory_iterator(options.out))
+    require(written.path().string().starts_with(options.out.string()), "files lie in the folder");
+  for (const auto& entry : fs::directory_iterator(options.out / "entries")) {
+    if (entry.path().string().ends_with(".components.cif")) continue;
+    const auto document = Document::parse(read_file(entry.path()), "fuzz");
+    (void)read_entry(*document, "fuzz");
+  }
+}
+#endif
+
 constexpr std::array kTargets = {
+#ifdef MEGAFOLD_FUZZ_IMPORT
+    Target{"alphafold3", read_job},
+#endif
     Target{"mmcif", read_structure},
     Target{"bcif", read_structure},
     Target{"ccd", read_dictionary},
