@@ -39,6 +39,7 @@ class Batch(dict):
     id: str
     visit: int
     resolution: float  # Angstrom; -1: none reported
+    paired_rows: int  # of msa, from row 1 on
     checksum: str
 
 
@@ -71,6 +72,7 @@ def unpack(frame: bytearray) -> Batch:
         batch[name] = tensor
     batch.id, batch.visit = about["id"], int(about["visit"])
     batch.resolution, batch.checksum = float(about["resolution"]), about["checksum"]
+    batch.paired_rows = int(about["paired_rows"])
     return batch
 
 
@@ -160,7 +162,7 @@ def openfold3_features(batch: Batch) -> dict:
         "num_atoms_per_token": count,
         "start_atom_index": torch.cumsum(count, 0) - count,
         "atom_to_token_index": atoms,
-        "num_paired_seqs": torch.tensor(1),
+        "num_paired_seqs": torch.tensor(1 + batch.paired_rows),  # the query counts
         "template_restype": one_hot(torch.full([1, tokens], 31), 32).float(),
         "template_distogram": torch.zeros(1, tokens, tokens, 39),
         "template_unit_vector": torch.zeros(1, tokens, tokens, 3),

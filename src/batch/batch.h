@@ -61,6 +61,7 @@ struct Batch {
   at::Tensor atom_positions;      // f32 [A, 3], Angstrom; 0 where not resolved
   at::Tensor atom_resolved_mask;  // f32 [A]
   double resolution = -1;         // Angstrom; -1: none reported
+  int64_t paired_rows = 0;        // of msa, from row 1 on
   /// Which other labels the atoms may have; in host memory. Null: none. Not in for_each.
   std::shared_ptr<const Symmetry> symmetry;
 

@@ -174,6 +174,7 @@ void assemble_msa(const StructureView& structure, const std::vector<int32_t>& to
   }
 
   const int64_t paired = pair_parts(parts, options.max_rows / 2 - 1);
+  batch.paired_rows = paired;
   int64_t S = 1 + paired;
   for (Part& part : parts) {
     part.rows = draw_rows(part.alignment.rows, part.known, options.max_rows - paired,

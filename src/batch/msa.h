@@ -36,9 +36,9 @@ struct MsaOptions {
 /// Delivers the record of an alignment by its key.
 using RecordSource = std::function<std::shared_ptr<const Record>(const std::string& key)>;
 
-/// Fills msa, deletion, msa_mask, profile and deletion_mean of `batch` for the tokens of a crop.
-/// Only alignments of chains in the crop are read. Throws Corrupt where a token's column lies
-/// outside its alignment.
+/// Fills msa, deletion, msa_mask, paired_rows, profile and deletion_mean of `batch` for the tokens
+/// of a crop. Only alignments of chains in the crop are read. Throws Corrupt where a token's column
+/// lies outside its alignment.
 void assemble_msa(const StructureView& structure, const std::vector<int32_t>& tokens,
                   const RecordSource& alignments, const MsaOptions& options, Random& random,
                   Batch& batch);

@@ -92,6 +92,7 @@ class PairedSample : public testing::Test {
     assemble_msa(
         structure, tokens, [&](const std::string& key) { return cache_.alignment(key); }, options,
         random, batch);
+    paired_rows_ = batch.paired_rows;
     Table out;
     for (int64_t s = 0; s < batch.msa.size(0); ++s) {
       out.emplace_back();
@@ -101,6 +102,7 @@ class PairedSample : public testing::Test {
     return out;
   }
   synthetic::MemoryCache cache_;
+  int64_t paired_rows_ = -1;  // of the last sample
 };
 
 constexpr int32_t kGap = kRestypeGap;
@@ -111,14 +113,17 @@ TEST_F(PairedSample, PairedRowsComeFirstAndAreNotShownAgain) {
   EXPECT_EQ(
       rows("hetero", {0, 10, 18}),
       (Table{{0, 0, 0}, {0, 2, 0}, {2, 0, 2}, {1, 1, 1}, {2, 2, 2}, {3, kGap, 3}, {5, kGap, 5}}));
+  EXPECT_EQ(paired_rows_, 2);
   // At most half of four rows are the query and paired; then the main rows.
   EXPECT_EQ(rows("hetero", {0, 10, 18}, {.max_rows = 4}),
             (Table{{0, 0, 0}, {0, 2, 0}, {1, 1, 1}, {2, 2, 2}}));
+  EXPECT_EQ(paired_rows_, 1);
 }
 
 TEST_F(PairedSample, NothingToPairInAHomomerOrWhereTheCropHasOneSequence) {
   const Table main = {{0}, {1}, {2}, {3}, {4}, {5}};
   EXPECT_EQ(rows("hetero", {0}), main);
+  EXPECT_EQ(paired_rows_, 0);
   Table twice = main;
   for (auto& row : twice) row.push_back(row[0]);
   EXPECT_EQ(rows("homo", {0, 10}), twice);

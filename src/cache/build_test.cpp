@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -128,6 +129,26 @@ TEST(Build, DemoIsKeptAndReadable) {
   EXPECT_EQ(aligned, 4U);  // two protein chains, two copies each
   const json written = json::parse(read_file(folder / "c/report.json"));
   EXPECT_EQ(written["kept"], 6);
+}
+
+TEST(Build, VerifyHoldsTheIndexAgainstTheRecords) {
+  const TemporaryFolder folder;
+  build(kData, folder / "c");
+  EXPECT_TRUE(verify_cache(folder / "c").damages.empty());
+  const CacheIndex sound = read_index(folder / "c");
+  const auto damage_of = [&](const std::function<void(EntryFacts&)>& change) {
+    CacheIndex index = sound;
+    change(index.entries.at(3).facts);
+    finish_index(index);
+    publish(folder / "c" / kIndexFile, pack_index(index));
+    const auto damages = verify_cache(folder / "c").damages;
+    return damages.size() == 1 ? damages[0] : fmt::format("{} damages", damages.size());
+  };
+  EXPECT_TRUE(has(damage_of([](EntryFacts& f) { f.release_date = 20200101; }),
+                  "2q2k: the index says: date 20200101"));
+  EXPECT_TRUE(has(damage_of([](EntryFacts& f) { f.aligned[0] = 3; }), "aligned [4 0 0 0]; build"));
+  EXPECT_TRUE(has(damage_of([](EntryFacts& f) { f.resolution = 0; }), "resolution 3, "));
+  EXPECT_EQ(damage_of([](EntryFacts&) {}), "0 damages");
 }
 
 TEST(Build, FactsOfEveryEntryAreReadOfTheIndexAlone) {

@@ -8,12 +8,16 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <span>
 #include <string_view>
 #include <utility>
 
 #include "alignment/alignment.h"
+#include "alignment/rows.h"
+#include "alignment/write_a3m.h"
 #include "base/decompress.h"
 #include "base/errors.h"
+#include "base/hash.h"
 #include "base/publish.h"
 #include "cache/inputs.h"
 
@@ -145,11 +149,21 @@ class Importer {
   struct Chains {
     std::vector<size_t> lengths;
     std::vector<std::string> alignments;  // an A3M for each
+    std::vector<std::string> pairing;     // likewise, of the rows that pair chains
     size_t paired = 0;
   };
 
+  /// A name from which species_of() reads a species that the `row`-th pair of `job` alone has, so
+  /// that its rows meet each other and no other ones: eight digits, which no taxon has.
+  static std::string name_of_pair(std::string_view job, size_t row) {
+    constexpr uint64_t kJobs = 900, kRows = 100000;
+    const uint64_t mark = 100 + checksum64(std::as_bytes(std::span(job))) % kJobs;
+    if (row >= kRows) fail<Unsupported>("{}: more than {} rows that pair chains", job, kRows);
+    return name_with_species(fmt::format("{}", mark * kRows + row), static_cast<int64_t>(row));
+  }
+
   /// One A3M with the chains of a complex side by side, cut into one for each.
-  static Chains cut(const std::string& file, std::string_view text) {
+  static Chains cut(const std::string& file, const std::string& job, std::string_view text) {
     Chains out;
     const std::string_view head = text.substr(0, text.find('\n'));
     const auto parts = split(head.substr(1), "\t\r");
@@ -164,12 +178,13 @@ class Importer {
     }
     if (lengths.empty()) fail<BadInput>("{}:1: '{}' names no lengths", file, head);
     out.alignments.resize(lengths.size());
+    out.pairing.resize(lengths.size());
     std::string name, letters;
     int number = 0, name_line = 0;
     bool is_first = true;
     const auto close = [&] {
       if (name.empty()) return;
-      add_row(file, name_line, name, letters, is_first, out);
+      add_row({file, job, name_line}, name, letters, is_first, out);
       is_first = false;
       letters.clear();
     };
@@ -193,8 +208,13 @@ class Importer {
     return out;
   }
 
-  static void add_row(const std::string& file, int line, const std::string& name,
-                      const std::string& letters, bool is_query, Chains& out) {
+  struct RowPlace {
+    const std::string &file, &job;
+    int line;
+  };
+
+  static void add_row(const RowPlace& place, const std::string& name, const std::string& letters,
+                      bool is_query, Chains& out) {
     std::vector<std::string> pieces(out.lengths.size());
     std::vector<bool> has_letter(out.lengths.size(), false);
     size_t chain = 0, columns = 0;
@@ -216,13 +236,18 @@ class Importer {
     found = static_cast<size_t>(std::count_if(letters.begin(), letters.end(),
                                               [](char c) { return !(c >= 'a' && c <= 'z'); }));
     if (found != wanted)
-      fail<BadInput>("{}:{}: the row '{}' has {} columns, the chains together {}", file, line, name,
-                     found, wanted);
+      fail<BadInput>("{}:{}: the row '{}' has {} columns, the chains together {}", place.file,
+                     place.line, name, found, wanted);
     const auto filled = static_cast<size_t>(std::count(has_letter.begin(), has_letter.end(), true));
-    if (filled > 1 && !is_query) ++out.paired;
-    for (size_t i = 0; i < pieces.size(); ++i)
+    const bool is_pair = filled > 1 && !is_query;
+    if (is_pair) ++out.paired;
+    for (size_t i = 0; i < pieces.size(); ++i) {
       if (is_query || (filled == 1 && has_letter[i]))
         out.alignments[i] += fmt::format("{}\n{}\n", name, pieces[i]);
+      if (is_query || (is_pair && has_letter[i]))
+        out.pairing[i] += fmt::format(
+            ">{}\n{}\n", is_pair ? name_of_pair(place.job, out.paired) : name.substr(1), pieces[i]);
+    }
   }
 
   void import_colabfold() {
@@ -235,21 +260,19 @@ class Importer {
         if (text.empty()) {
           note(fmt::format("{}: empty, left out", file.string()));
         } else if (text.front() == '#') {
-          const Chains chains = cut(file.string(), text);
-          for (size_t i = 0; i < chains.alignments.size(); ++i)
-            write(fmt::format("{}.{}", stem, i + 1), "colabfold.a3m", chains.alignments[i]);
-          if (chains.paired > 0)
-            note(fmt::format(
-                "{}: {} rows that pair chains, left out (pairing is drawn from species)",
-                file.string(), chains.paired));
+          const Chains chains = cut(file.string(), stem, text);
+          for (size_t i = 0; i < chains.alignments.size(); ++i) {
+            const std::string sequence = fmt::format("{}.{}", stem, i + 1);
+            write(sequence, "colabfold.a3m", chains.alignments[i]);
+            if (chains.paired > 0) write(sequence, "pairing.a3m", chains.pairing[i]);
+          }
         } else {
           split_queries(file, folder.ends_with("_env") ? folder : stem, name, text);
         }
       } else if (name == "pdb70.m8") {
         split_m8(file, folder);
       } else if (name == "pair.a3m") {
-        note(fmt::format("{}: rows that pair chains, left out (pairing is drawn from species)",
-                         file.string()));
+        split_pairs(file, folder);
       }
     }
   }
@@ -265,6 +288,34 @@ class Importer {
       const std::string query(part.substr(1, part.find_first_of(" \t\r\n") - 1));
       write(job + "." + (parts.size() > 1 ? query : "101"), name, part);
     }
+  }
+
+  /// Rows that pair chains: the n-th of each query belong together; gaps alone are no row.
+  void split_pairs(const fs::path& file, const std::string& job) {
+    std::vector<std::pair<std::string, std::string>> out;  // query, A3M
+    size_t rows = 0;
+    const std::string all = read_decompressed(file);
+    for (const std::string_view part : split(all, std::string_view("\0", 1))) {
+      if (part.find_first_not_of(" \r\n") == std::string_view::npos) continue;
+      const AlignmentText text{file.string(), std::string(part)};
+      size_t row = 0;
+      std::string query, kept;
+      for_each_row(text, AlignmentFormat::a3m, [&](const RawRow& raw) {
+        std::string letters;
+        for (const RawRow::Piece& piece : raw.pieces) letters += piece.letters;
+        if (row == 0) query = raw.name;
+        if (row == 0 || letters.find_first_not_of('-') != std::string::npos)
+          kept += fmt::format(">{}\n{}\n", row == 0 ? query : name_of_pair(job, row), letters);
+        ++row;
+      });
+      if (!out.empty() && row != rows)
+        fail<BadInput>("{}: {} rows of the query {}, and {} of {}; they should belong together",
+                       file.string(), row, query, rows, out[0].first);
+      rows = row;
+      out.emplace_back(query, std::move(kept));
+    }
+    // Each query's name serves its own alignments in the same folder.
+    for (const auto& [query, text] : out) write(job + "." + query, "pairing.a3m", text);
   }
 
   void split_m8(const fs::path& file, const std::string& job) {

@@ -6,19 +6,18 @@
 // of the source is changed, and nothing is dropped without a note.
 //
 //   openproteinset  pdb/1abc_A/a3m/uniref90_hits.a3m, .../hhr/pdb70_hits.hhr,
-//   uniclust30/NAME/a3m/...,
+//                   uniclust30/NAME/a3m/...,
 //                   duplicate_pdb_chains.txt (chains that share the alignments of the line's first)
 //   openfold3       alignments/1abc_A/uniref90_hits.sto, .../hmm_output.sto
 //   colabfold       NAME.a3m ("#70,66<tab>2,1" first, chains side by side), NAME_env/uniref.a3m,
-//                   .../bfd*.a3m, .../pdb70.m8 (several queries in one file)
+//                   .../bfd*.a3m, .../pdb70.m8 (several queries in one file), .../pair.a3m
 //   protenix        seq_to_pdb_index.json,
-//   mmcif_msa_template/INDEX/{non_pairing,pairing,hmmsearch}.a3m,
+//                   mmcif_msa_template/INDEX/{non_pairing,pairing,hmmsearch}.a3m,
 //                   indices/*.csv[.gz] (which entries)
 //   alphafold3      a JSON file (versions 1 to 4) or a folder of them: jobs, which become entries
 //                   without coordinates; alignments, templates and components inside or by path
-//   boltz           structures/*.npz, msa/*.npz, manifest.json (or records/*.json): processed files
-//   of
-//                   either version, which become mmCIF and A3M
+//   boltz           structures/*.npz, msa/*.npz, manifest.json (or records/*.json): processed
+//                   files of either version, which become mmCIF and A3M
 #pragma once
 
 #include <filesystem>

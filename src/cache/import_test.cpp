@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "alignment/alignment.h"
 #include "base/errors.h"
 #include "base/publish.h"
 #include "cache/inputs.h"
@@ -99,7 +100,14 @@ TEST_F(Import, ColabFoldCutsAComplex) {
        ">y\n---G-k\n");
   const ImportReport report = run("colabfold");
   EXPECT_EQ(report.alignments, 2U);
-  EXPECT_TRUE(noted(report, "1 rows that pair chains"));
+  // The rows of a pair have a species of their own, whatever their names.
+  const std::string one = text("alignments/seq_job-1.1/pairing.a3m"),
+                    two = text("alignments/seq_job-1.2/pairing.a3m");
+  const size_t at = one.find("\n>", 1) + 2;
+  const std::string name = one.substr(at, one.find('\n', at) - at);
+  EXPECT_EQ(one, ">101\t102\nACD\n>" + name + "\nAC-\n");
+  EXPECT_EQ(two, ">101\t102\nGH\n>" + name + "\nGH\n");
+  EXPECT_NE(species_of(name), kNoSpecies);
   EXPECT_EQ(text("alignments/seq_job-1.1/colabfold.a3m"), ">101\t102\nACD\n>101\nACD\n>x\nAaaCD\n");
   EXPECT_EQ(text("alignments/seq_job-1.2/colabfold.a3m"), ">101\t102\nGH\n>102\nGH\n>y\nG-\n");
 }
@@ -111,6 +119,30 @@ TEST_F(Import, ColabFoldServerFiles) {
   EXPECT_EQ(report.alignments, 2U);
   EXPECT_EQ(text("alignments/seq_job-env.102/uniref.a3m"), ">102\nGH\n");
   EXPECT_EQ(text("alignments/seq_job-env.101/pdb70.m8"), "101\t1abc_A\t1\n101\t3ghi_A\t1\n");
+}
+
+TEST_F(Import, ColabFoldPairsOfTheServer) {
+  using namespace std::string_literals;
+  file("job_env/uniref.a3m", ">101\nACD\n\0>102\nGH\n\0"s);
+  file("job_env/pair.a3m", ">101\nACD\n>x\nAaC-\n>y\n---\n\0>102\nGH\n>x\nG-\n>y\nGH\n\0"s);
+  EXPECT_EQ(run("colabfold").alignments, 2U);
+  const auto species = [&](const std::string& query) {
+    std::vector<Species> out;
+    const std::string all = text("alignments/seq_job-env." + query + "/pairing.a3m");
+    for (size_t at = all.find("\n>"); at != std::string::npos; at = all.find("\n>", at + 1))
+      out.push_back(
+          species_of(std::string_view(all).substr(at + 2, all.find('\n', at + 1) - at - 2)));
+    return out;
+  };
+  const auto one = species("101"), two = species("102");
+  ASSERT_EQ(one.size(), 1U);  // the row of gaps alone is none
+  ASSERT_EQ(two.size(), 2U);
+  EXPECT_NE(one[0], kNoSpecies);
+  EXPECT_EQ(one[0], two[0]);
+  EXPECT_NE(two[0], two[1]);
+  file("job_env/pair.a3m", ">101\nACD\n>x\nAC-\n\0>102\nGH\n\0"s);
+  fs::remove_all(root_ / "out");
+  EXPECT_TRUE(has(refusal("colabfold"), "1 rows of the query 102, and 2 of 101"));
 }
 
 TEST_F(Import, ColabFoldRefusals) {

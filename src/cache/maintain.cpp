@@ -5,17 +5,20 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
 #include "base/errors.h"
 #include "base/publish.h"
 #include "cache/lock.h"
+#include "cache/reader.h"
 
 namespace megafold {
 namespace {
 
 namespace fs = std::filesystem;
+using nlohmann::json;
 
 std::vector<fs::path> shard_files(const fs::path& cache) {
   std::vector<fs::path> out;
@@ -65,6 +68,46 @@ void compare_links(const std::map<std::string, std::string>& a,
   }
 }
 
+/// What the index says of a kept entry against its records; empty where they agree. A record
+/// without chains (tests write such) has no facts.
+class FactsCheck {
+ public:
+  explicit FactsCheck(const fs::path& cache) : reader_(CacheReader::open(cache)) {}
+
+  std::string operator()(const IndexEntry& entry) {
+    const auto record = reader_->structure(entry.id);
+    const std::vector<std::string> names = record->names();
+    if (std::ranges::find(names, "chain_type") == names.end()) return "";
+    const ArrayView types = record->array("chain_type");
+    EntryFacts facts = facts_of(record->meta(), record->describe("token_restype").size(),
+                                types.as<uint8_t>(), types.size());
+    const json meta = json::parse(record->meta());
+    const json& chains = meta.at("chains");
+    for (size_t c = 0; c < chains.size(); ++c) {
+      const auto link = entry.alignments.find(chains[c].at("label").get<std::string>());
+      if (link == entry.alignments.end() || rows_of(link->second) < 2) continue;
+      ++facts.aligned.at(types.as<uint8_t>()[c]);
+    }
+    if (facts == entry.facts) return "";
+    const auto text = [](const EntryFacts& of) {
+      return fmt::format("date {}, resolution {}, {} tokens, NMR {}, chains [{}], aligned [{}]",
+                         of.release_date, of.resolution, of.tokens, of.by_nmr,
+                         fmt::join(of.chains, " "), fmt::join(of.aligned, " "));
+    };
+    return fmt::format("the index says: {}; its records say: {}; build the cache again",
+                       text(entry.facts), text(facts));
+  }
+
+ private:
+  int64_t rows_of(const std::string& key) {
+    const auto known = rows_.find(key);
+    if (known != rows_.end()) return known->second;
+    return rows_[key] = reader_->alignment(key)->describe("msa").shape.at(0);
+  }
+  std::shared_ptr<CacheReader> reader_;
+  std::map<std::string, int64_t> rows_;  // by the alignment's key
+};
+
 }  // namespace
 
 VerifyReport verify_cache(const fs::path& cache,
@@ -108,6 +151,12 @@ VerifyReport verify_cache(const fs::path& cache,
                       user == users.end() ? "nobody" : user->second, key.substr(0, 12),
                       shard_path(cache, record.shard).string()));
     }
+  if (!report.damages.empty()) return report;  // records that are damaged say nothing
+  FactsCheck check(cache);
+  for (const IndexEntry& entry : index.entries)
+    if (entry.verdict == Verdict::kept)
+      if (const std::string what = check(entry); !what.empty())
+        report.damages.push_back(fmt::format("{}: {}", entry.id, what));
   return report;
 }
 

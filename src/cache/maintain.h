@@ -20,9 +20,10 @@ struct VerifyReport {
   std::vector<std::string> damages;  // each names entry, shard, record, array and block
 };
 
-/// Reads every byte of every shard against its checksums, and whether the index names what is
-/// there. `progress` hears of the bytes of shards after each record. Throws as IndexFile where the
-/// index itself cannot be read.
+/// Reads every byte of every shard against its checksums, and whether the index names what is there
+/// and says of each entry (date, resolution, size, chains, coverage) what its records say.
+/// `progress` hears of the bytes of shards after each record. Throws as IndexFile where the index
+/// itself cannot be read.
 VerifyReport verify_cache(const std::filesystem::path& cache,
                           const std::function<void(uint64_t done, uint64_t total)>& progress = {});
 

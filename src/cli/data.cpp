@@ -227,6 +227,7 @@ void stream(const StreamOptions& options) {
                            {{"id", batch.id},
                             {"visit", std::to_string(batch.visit)},
                             {"resolution", fmt::format("{}", batch.resolution)},
+                            {"paired_rows", std::to_string(batch.paired_rows)},
                             {"checksum", fmt::format("{:016x}", batch_checksum(batch))}});
     uint64_t length = header.size();
     for (const auto& [name, tensor] : tensors) length += tensor.nbytes();
@@ -278,7 +279,8 @@ void add_data_command(CLI::App& app) {
   command->footer(
       "Each batch is its length (u64, little end first) and a safetensors file of that length; "
       "the\n"
-      "metadata has entry, visit, resolution and the checksum that metrics.jsonl has of it.\n"
+      "metadata has entry, visit, resolution, paired rows and the checksum that metrics.jsonl has "
+      "of\nit.\n"
       "\n"
       "Example:\n"
       "  megafold data stream configs/demo_crops.yaml --set data.cache=cache --count 8 > batches");

@@ -113,6 +113,7 @@ def test_words_of_openfold3(dataset):
     tokens, atoms = len(batch["restype"]), len(batch["atom_to_token"])
     assert features["msa"].shape == (batch["msa"].shape[0], tokens, 32)
     assert torch.equal(features["msa"].argmax(-1), batch["msa"].long())
+    assert features["num_paired_seqs"] == 1 + batch.paired_rows
     assert features["ref_element"].shape == (atoms, 119)
     assert torch.equal(features["ref_element"].argmax(-1) + 1, batch["ref_element"])
     assert int(features["num_atoms_per_token"].sum()) == atoms
