@@ -24,6 +24,7 @@ constexpr uint64_t kHeaderSize = 96;
 constexpr uint64_t kShardSize = 16, kRecordSize = 56, kEntrySize = 120, kLinkSize = 24;
 constexpr size_t kIdAt = 32, kVerdictAt = 44, kFactsAt = 72;  // in an entry's row
 constexpr uint32_t kAlignmentLink = 0, kTemplatesLink = 1;
+constexpr int kKeptSteps = 12;                    // of halving, whose ids are kept: at most 4,095
 constexpr uint64_t kMaxRows = uint64_t{1} << 32;  // of a table; more is damage
 
 void append_key(std::string& out, const std::string& hex) {
@@ -80,46 +81,6 @@ class Texts {
   std::string all_;
   std::map<std::string, uint64_t> places_;
 };
-
-/// How far between two texts a third one stands, from 0 to 1, by the bytes after those that the two
-/// have in common.
-double share_between(std::string_view low, std::string_view high, std::string_view text) {
-  const auto same = static_cast<size_t>(std::ranges::mismatch(low, high).in1 - low.begin());
-  const auto leading = [&](std::string_view of) {
-    uint64_t value = 0;
-    for (size_t i = same; i < same + 7; ++i)
-      value = value << 8 | (i < of.size() ? static_cast<unsigned char>(of[i]) : 0U);
-    return static_cast<double>(value);
-  };
-  const double first = leading(low), last = leading(high);
-  return last > first ? std::clamp((leading(text) - first) / (last - first), 0.0, 1.0) : 0.5;
-}
-
-/// The row of a text among sorted ones, of which `low` and `high` are about the first and the last.
-/// Every look reads a page or two, so its place is guessed from the texts around it; halving takes
-/// over where some guesses have not found it.
-template <class TextAt>
-std::optional<uint64_t> find_sorted(uint64_t rows, std::string_view wanted, std::string low_text,
-                                    std::string high_text, TextAt&& text_at) {
-  constexpr int kGuesses = 6;
-  uint64_t low = 0, high = rows;
-  for (int step = 0; low < high; ++step) {
-    const double share = step < kGuesses ? share_between(low_text, high_text, wanted) : 0.5;
-    const uint64_t middle =
-        low +
-        std::min(high - low - 1, static_cast<uint64_t>(share * static_cast<double>(high - low)));
-    std::string here = text_at(middle);
-    if (here == wanted) return middle;
-    if (here < wanted) {  // std::string compares as unsigned bytes
-      low = middle + 1;
-      low_text = std::move(here);
-    } else {
-      high = middle;
-      high_text = std::move(here);
-    }
-  }
-  return std::nullopt;
-}
 
 }  // namespace
 
@@ -288,6 +249,16 @@ std::string IndexFile::entry_id(uint64_t i) const {
   return read(text_at_ + at, size);
 }
 
+std::string IndexFile::kept_id(uint64_t i) const {
+  {
+    const std::scoped_lock lock(ids_mutex_);
+    if (const auto found = ids_.find(i); found != ids_.end()) return found->second;
+  }
+  std::string id = entry_id(i);
+  const std::scoped_lock lock(ids_mutex_);
+  return ids_.try_emplace(i, std::move(id)).first->second;
+}
+
 IndexEntry IndexFile::entry(uint64_t i) const {
   const std::string row = read(entry_at_ + i * kEntrySize, kEntrySize);
   const auto text = [&](std::string_view from, size_t place) {
@@ -349,18 +320,50 @@ IndexRecord IndexFile::record(uint64_t i) const {
 }
 
 std::optional<IndexEntry> IndexFile::find_entry(std::string_view id) const {
-  if (entries_ == 0) return std::nullopt;
-  const auto at = find_sorted(entries_, id, entry_id(0), entry_id(entries_ - 1),
-                              [&](uint64_t i) { return entry_id(i); });
-  return at ? std::optional(entry(*at)) : std::nullopt;
+  uint64_t low = 0, high = entries_;
+  for (int step = 0; low < high; ++step) {
+    const uint64_t middle = low + (high - low) / 2;
+    const std::string here = step < kKeptSteps ? kept_id(middle) : entry_id(middle);
+    if (here == id) return entry(middle);
+    if (here < id)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return std::nullopt;
 }
 
 std::optional<IndexRecord> IndexFile::find_record(std::string_view key) const {
   const auto wanted = key_bytes(key);
   const std::string_view bytes(reinterpret_cast<const char*>(wanted.data()), wanted.size());
-  const auto at = find_sorted(records_, bytes, "", std::string(8, '\xff'),
-                              [&](uint64_t i) { return read(record_at_ + i * kRecordSize, 32); });
-  return at ? std::optional(record(*at)) : std::nullopt;
+  // Keys are hashes, so where one stands can be guessed from its first bytes and those around it;
+  // halving takes over where a guess has not helped.
+  const auto leading = [](std::string_view hash) {
+    uint64_t value = 0;
+    for (size_t i = 0; i < 7; ++i) value = value << 8 | static_cast<unsigned char>(hash[i]);
+    return static_cast<double>(value);
+  };
+  uint64_t low = 0, high = records_;
+  double low_value = 0, high_value = leading("\xff\xff\xff\xff\xff\xff\xff");
+  for (int step = 0; low < high; ++step) {
+    uint64_t middle = low + (high - low) / 2;
+    if (constexpr int kGuesses = 6; step < kGuesses && high_value > low_value) {
+      const double share = (leading(bytes) - low_value) / (high_value - low_value);
+      middle =
+          low + std::min(high - low - 1, static_cast<uint64_t>(std::clamp(share, 0.0, 1.0) *
+                                                               static_cast<double>(high - low)));
+    }
+    const std::string here = read(record_at_ + middle * kRecordSize, 32);
+    if (here == bytes) return record(middle);
+    if (here < bytes) {  // std::string compares as unsigned bytes
+      low = middle + 1;
+      low_value = leading(here);
+    } else {
+      high = middle;
+      high_value = leading(here);
+    }
+  }
+  return std::nullopt;
 }
 
 CacheIndex read_index(const fs::path& cache) {

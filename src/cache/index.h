@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "cache/file.h"
@@ -86,6 +87,12 @@ class IndexFile {
   std::string read(uint64_t offset, uint64_t size) const;
   void append_page(uint64_t page, uint64_t from, uint64_t size, std::string& out) const;
   std::string entry_id(uint64_t i) const;
+  std::string kept_id(uint64_t i) const;
+
+  /// Ids that every look-up begins with. They are spread over the whole file, so that among its
+  /// pages below they would push each other out.
+  mutable std::mutex ids_mutex_;
+  mutable std::unordered_map<uint64_t, std::string> ids_;
 
   /// Pages that were read and checked, 2 MB at most, each in the slot of its number: look-ups read
   /// the same ones again and again.
