@@ -152,6 +152,7 @@ def cases(small):
         yield (2, 3, 1, 65, 130, 32), {"wide", "mask"}
         yield (2, 3, 2, 65, 130, 48), {"wide", "mask", "bias16"}
         yield (3, 2, 2, 32, 128, 32), {"window", "mask", "gate"}
+        yield (4, 2, 2, 32, 128, 32), {"window", "mask", "wide"}
         return
     for dim in (32, 48, 64):
         yield (1, 4, 1, 64, 64, dim), {"nobias"}
@@ -180,6 +181,8 @@ def cases(small):
             yield (7, rows, 4, 32, 128, dim), {"window", "gate"}
             yield (9, rows, 4, 32, 128, dim), {"window", "mask", "bias16"}
             yield (8, rows, 3, 17, 100, dim), {"window", "mask", "gate"}
+            yield (8, rows, 3, 32, 128, dim), {"window", "mask", "wide"}
+            yield (5, rows, 2, 32, 128, dim), {"window", "hidden", "mask"}
     yield (4, 1, 16, 384, 384, 64), set()
     yield (4, 1, 2, 769, 769, 64), {"mask"}
     yield (1, 384, 4, 384, 384, 32), {"mask"}

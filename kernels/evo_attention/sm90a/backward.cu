@@ -215,6 +215,8 @@ Reasons supports(const EvoAttentionBackward& p) {
            spread(f.v_stride, f, f.keys, !windows) && spread(f.out_stride, f, f.queries) &&
            spread(p.dout_stride, f, f.queries),
        "takes no broadcast or negative strides in q, k, v, out and dout");
+  need(!windows || f.gate == nullptr || spread(f.gate_stride, f, f.queries),
+       "takes no broadcast or negative strides in the gate of windows");
   constexpr int64_t kMost = std::numeric_limits<int>::max();
   const int64_t tiles = (std::max(f.queries, f.keys) + kBackwardTile - 1) / kBackwardTile;
   need(f.batch <= kMost / f.heads && f.batch * f.heads <= kMost / f.rows &&

@@ -9,10 +9,6 @@
 
 namespace megafold::kernels::sm90a {
 
-// The range of row sums. Below 2^-60 (all scores under -60) small terms start to be
-// lost below fp32's 2^-126; above 2^100, l or O could come near the end of the range.
-constexpr float kSmallestSum = 0x1p-60F, kLargestSum = 0x1p100F;
-
 template <class Context>
 struct ForwardConsumer : Context {
   using L = typename Context::L;

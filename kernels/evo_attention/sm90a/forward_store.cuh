@@ -9,6 +9,11 @@
 
 namespace megafold::kernels::sm90a {
 
+// The range of row sums where no largest score is subtracted. Below 2^-60 (all scores under -60)
+// small terms start to be lost below fp32's 2^-126; above 2^100, l or O could come near the end of
+// the range.
+constexpr float kSmallestSum = 0x1p-60F, kLargestSum = 0x1p100F;
+
 constexpr float kLn2 = 0.693147180559945309F;
 
 /// 2^x; 0 below -126.
@@ -54,17 +59,36 @@ __device__ inline ForwardTarget target_of(const Args& args, int batch, int row, 
   return target;
 }
 
+/// Two words of each lane with those of the lane that differs in `bit`, whose `odd` differs.
+__device__ __forceinline__ void exchange_words(uint32_t& first, uint32_t& second, bool odd,
+                                               int bit) {
+  const uint32_t kept = odd ? second : first, sent = odd ? first : second;
+  const uint32_t got = __shfl_xor_sync(~0U, sent, bit);
+  first = odd ? got : kept;
+  second = odd ? kept : got;
+}
 /// A 4 x 4 transpose within a quad: exchange with the lane that differs in bit 0, then in bit 1.
-__device__ inline void transpose_quad(uint32_t (&word)[4], int t) {
+/// kSelect: by selections alone. The other form, an assignment to `odd ? x : y`, becomes two
+/// branches with a shuffle in each, 30 instructions a word; it is left where machine code that has
+/// been checked on a card has it (nothing gained there, docs/kernels/evo_attention.md).
+template <bool kSelect>
+__device__ __forceinline__ void transpose_quad(uint32_t (&word)[4], int t) {
+  if constexpr (kSelect) {
+    exchange_words(word[0], word[1], (t & 1) != 0, 1);
+    exchange_words(word[2], word[3], (t & 1) != 0, 1);
+    exchange_words(word[0], word[2], (t & 2) != 0, 2);
+    exchange_words(word[1], word[3], (t & 2) != 0, 2);
+  } else {
 #pragma unroll
-  for (int j = 0; j < 4; j += 2) {
-    const uint32_t got = __shfl_xor_sync(~0U, t & 1 ? word[j] : word[j + 1], 1);
-    (t & 1 ? word[j] : word[j + 1]) = got;
-  }
+    for (int j = 0; j < 4; j += 2) {
+      const uint32_t got = __shfl_xor_sync(~0U, t & 1 ? word[j] : word[j + 1], 1);
+      (t & 1 ? word[j] : word[j + 1]) = got;
+    }
 #pragma unroll
-  for (int j = 0; j < 2; ++j) {
-    const uint32_t got = __shfl_xor_sync(~0U, t & 2 ? word[j] : word[j + 2], 2);
-    (t & 2 ? word[j] : word[j + 2]) = got;
+    for (int j = 0; j < 2; ++j) {
+      const uint32_t got = __shfl_xor_sync(~0U, t & 2 ? word[j] : word[j + 2], 2);
+      (t & 2 ? word[j] : word[j + 2]) = got;
+    }
   }
 }
 
@@ -82,10 +106,10 @@ __device__ inline void apply_gate(uint32_t (&word)[4], const __nv_bfloat16* from
   }
 }
 
-/// A tile's share of a thread (0 .. 127): o, the first D columns of which are accumulators as
-/// wgmma leaves them, over `sum` of each row half; lse = ln(sum) + top. none: no key, so 0 and
-/// -inf. `down`: rows from the target to this tile.
-template <int kDim, class Args, int n>
+/// kSelect: of transpose_quad. A tile's share of a thread (0 .. 127): o, the first D columns of
+/// which are accumulators as wgmma leaves them, over `sum` of each row half; lse = ln(sum) + top.
+/// none: no key, so 0 and -inf. `down`: rows from the target to this tile.
+template <int kDim, bool kSelect = false, class Args, int n>
 __device__ __forceinline__ void store_tile(const Args& args, const ForwardTarget& target, int down,
                                            int thread, const float (&o)[n], const float (&sum)[2],
                                            const float (&top)[2], const bool (&none)[2]) {
@@ -113,7 +137,7 @@ __device__ __forceinline__ void store_tile(const Args& args, const ForwardTarget
                            : pack_bf16(o[4 * chunk + 2 * half] * scale[half],
                                        o[4 * chunk + 2 * half + 1] * scale[half]);
     }
-    transpose_quad(word, t);
+    transpose_quad<kSelect>(word, t);
     const int f = 4 * i + t, half = f >= kChunks, chunk = f - half * kChunks;
     if (8 * half >= left) continue;
     const int row = down + 8 * half;

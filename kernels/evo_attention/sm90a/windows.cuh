@@ -4,11 +4,10 @@
 // What the windows' kernels share: warp-level products, tiles of 64-byte rows in shared memory,
 // the walk of a CTA over its work.
 //
-// A step is one sample of one sequence. Steps go through a ring of slots in shared memory:
-//
-//   wait for the copies of step t; __syncthreads       (and so the slot of step t - 1 is free)
-//   issue the copies of step t + kSlots - 1 into that slot
-//   compute step t
+// A step is one sample of one sequence. Steps go through a ring of slots in shared memory: warp 0
+// brings step t + kSlots - 1 by TMA once every warp has arrived on its slot's `empty`, that is, is
+// done with step t - 1; a warp waits for `full` of step t. So warps drift apart, and no barrier
+// holds all of them. Masked keys' rows are zeroed when they are there.
 #pragma once
 
 #include "kernels/common/arch/sm90a/host.h"
@@ -49,27 +48,6 @@ __device__ __forceinline__ void as_left(uint32_t (&a)[4], const float (&x)[4],
   a[3] = pack_bf16(y[2], y[3]);
 }
 
-// ---- copies
-
-/// 16 bytes, or zeros and nothing read. The neighbouring head's half of the line comes to L2 too.
-__device__ __forceinline__ void copy_chunk(uint32_t to, const void* from, bool valid) {
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
-               "r"(valid ? 16 : 0)
-               : "memory");
-}
-__device__ __forceinline__ void copy_word(uint32_t to, const void* from, bool valid) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from),
-               "r"(valid ? 4 : 0)
-               : "memory");
-}
-__device__ __forceinline__ void copy_commit() {
-  asm volatile("cp.async.commit_group;" ::: "memory");
-}
-template <int kNewest>
-__device__ __forceinline__ void copy_wait() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kNewest) : "memory");
-}
-
 // ---- tiles: a token's 32 values are a row of 64 bytes, its four chunks permuted so that eight
 // ---- rows from anywhere on lie in different banks
 
@@ -77,14 +55,23 @@ constexpr int kRowPitch = 64;
 __device__ __forceinline__ uint32_t chunk_address(uint32_t tile, int row, int chunk) {
   return tile + row * kRowPitch + ((chunk ^ (row >> 1)) & 3) * 16;
 }
-/// Rows row .. row + 7 and all 32 columns: B operands of x[16 x 32] tile^T for two steps of 16.
-__device__ __forceinline__ void load_rows(uint32_t (&to)[4], uint32_t tile, int row, int lane) {
-  load_matrices(to, chunk_address(tile, row + lane % 8, lane / 8));
+/// Where this lane's part of the operands of load_rows and load_columns lies, `first` being row 0
+/// of them: 8 or 16 rows further it is as many rows further, since the permutation repeats.
+__device__ __forceinline__ uint32_t rows_place(uint32_t tile, int first, int lane) {
+  return chunk_address(tile, first + lane % 8, lane / 8);
 }
-/// Rows row .. row + 15, columns 16 half ..: B operands of p[16 x 16] tile for two blocks of 8.
-__device__ __forceinline__ void load_columns(uint32_t (&to)[4], uint32_t tile, int row, int half,
-                                             int lane) {
-  load_matrices_transposed(to, chunk_address(tile, row + lane % 16, 2 * half + lane / 16));
+__device__ __forceinline__ uint32_t columns_place(uint32_t tile, int first, int lane) {
+  return chunk_address(tile, first + lane % 16, lane / 16);
+}
+/// Rows row .. row + 7, a multiple of 8, and all 32 columns: B operands of x[16 x 32] tile^T for
+/// two steps of 16.
+__device__ __forceinline__ void load_rows(uint32_t (&to)[4], uint32_t place, int row) {
+  load_matrices(to, place + row * kRowPitch);
+}
+/// Rows row .. row + 15, a multiple of 16, columns 16 half ..: B operands of p[16 x 16] tile for
+/// two blocks of 8.
+__device__ __forceinline__ void load_columns(uint32_t (&to)[4], uint32_t place, int row, int half) {
+  load_matrices_transposed(to, (place ^ half * 32) + row * kRowPitch);
 }
 /// Rows row .. row + 15 as A operands: columns 16 step ..; both steps.
 __device__ __forceinline__ void load_left_step(uint32_t (&to)[4], uint32_t tile, int row, int step,
@@ -123,21 +110,9 @@ __device__ __forceinline__ float scaled_bias(float x) {
   return isinf(scaled) && !isinf(x) ? copysignf(3.4028234e38F, x) : scaled;
 }
 __device__ __forceinline__ float load_bias(const WindowArgs& args, int64_t at) {
-  if (args.bias_dtype == DType::f32)
-    return scaled_bias(static_cast<const float*>(args.bias_from)[at]);
-  return scaled_bias(__bfloat162float(static_cast<const __nv_bfloat16*>(args.bias_from)[at]));
+  if (args.bias_dtype == DType::f32) return static_cast<const float*>(args.bias_from)[at];
+  return __bfloat162float(static_cast<const __nv_bfloat16*>(args.bias_from)[at]);
 }
-__device__ __forceinline__ float2 load_bias_pair(const WindowArgs& args, int64_t at) {
-  if (args.bias_dtype == DType::f32) {
-    const float2 x =
-        *reinterpret_cast<const float2*>(static_cast<const float*>(args.bias_from) + at);
-    return {scaled_bias(x.x), scaled_bias(x.y)};
-  }
-  const uint32_t x =
-      *reinterpret_cast<const uint32_t*>(static_cast<const __nv_bfloat16*>(args.bias_from) + at);
-  return {scaled_bias(__uint_as_float(x << 16)), scaled_bias(__uint_as_float(x & 0xFFFF0000U))};
-}
-
 /// What a step is, in its slot.
 struct WindowStep {
   int pair, head, row;  // pair < 0: no more steps
@@ -197,164 +172,197 @@ constexpr int kPairKeys = kWindowKeys + 32;           // rows of a pair's K and 
 constexpr int kPairKeyBytes = kPairKeys * kRowPitch;  // of K, of V
 constexpr int kPairQueryBytes = 64 * kRowPitch;       // of a tile of both windows' queries
 
-/// Which of a thread's five tokens (32 apart, from token `lead` of the tile on) may be read in
-/// this step, as the tensors' ends say.
-__device__ __forceinline__ uint32_t tokens_inside(const WindowArgs& args, int first, int lead) {
-  uint32_t bits = 0;
-#pragma unroll
-  for (int i = 0; i < kPairKeys / 32; ++i) {
-    const int token = first + lead + 32 * i;
-    bits |= static_cast<uint32_t>(token >= 0 && token < args.key_total) << i;
-  }
-  return bits;
-}
-/// .. and as the mask says: loads that are issued a step before they are needed.
-__device__ __forceinline__ uint32_t tokens_unmasked(const WindowArgs& args, int row, int first,
-                                                    int lead, uint32_t inside) {
-  if (args.mask == nullptr) return inside;
+/// Which of a lane's five tokens (32 apart, from token `lane` of the tile on) may be attended:
+/// loads that are issued a step before they are needed.
+__device__ __forceinline__ uint32_t tokens_valid(const WindowArgs& args, int row, int first,
+                                                 int lane) {
   const uint8_t* from = args.mask + row * args.mask_row;
   uint32_t bits = 0;
 #pragma unroll
   for (int i = 0; i < kPairKeys / 32; ++i) {
+    const int token = first + lane + 32 * i;
     uint8_t valid = 0;
-    if (inside >> i & 1) valid = from[(first + lead + 32 * i) * args.mask_key];
+    if (token >= 0 && token < args.key_total) valid = from[token * args.mask_key];
     bits |= static_cast<uint32_t>(valid != 0) << i;
   }
   return bits;
 }
 
-/// One tensor's tile of a pair's keys: rows of tokens first .. first + 159, zeros where `bits` has
-/// none.
-__device__ __forceinline__ void copy_keys(uint32_t tile, const __nv_bfloat16* from,
-                                          const TokenStrides& stride, const WindowStep& s,
-                                          uint32_t bits, int thread) {
-  const int lead = thread / 4, chunk = thread % 4;
-  const __nv_bfloat16* first = from + s.row * stride.row + s.head * stride.head +
-                               (s.first + lead) * stride.token + chunk * 8;
-  const uint32_t to = chunk_address(tile, lead, chunk);
-#pragma unroll
-  for (int i = 0; i < kPairKeys / 32; ++i) {
-    const bool valid = bits >> i & 1;
-    copy_chunk(to + i * 32 * kRowPitch, valid ? first + i * 32 * stride.token : from, valid);
-  }
+/// Both windows' queries of a step.
+__device__ __forceinline__ void load_queries(void* to, const CUtensorMap* map, Mbarrier* full,
+                                             const WindowStep& s) {
+  tma_load<5>(to, map, full, {{0, s.head, 0, s.row, 2 * s.pair}});
 }
-/// One tensor's tile of a pair's queries: 32 rows of each window, zeros where there are none.
-__device__ __forceinline__ void copy_queries(const WindowArgs& args, uint32_t tile,
-                                             const __nv_bfloat16* from, const TokenStrides& stride,
-                                             const WindowStep& s, int thread) {
-  const int query = thread / 4, chunk = thread % 4;
-  const __nv_bfloat16* first = from + 2 * s.pair * stride.batch + s.row * stride.row +
-                               s.head * stride.head + query * stride.token + chunk * 8;
-  const uint32_t to = chunk_address(tile, query, chunk);
-#pragma unroll
-  for (int w = 0; w < 2; ++w) {
-    const bool valid = query < args.queries && 2 * s.pair + w < args.batch;
-    copy_chunk(to + w * 32 * kRowPitch, valid ? first + w * stride.batch : from, valid);
-  }
+/// q, K and V of a step and what More wants, by one thread. TMA's swizzle of 64-byte rows is
+/// chunk_address().
+template <class More, class Slot>
+__device__ __forceinline__ void load_pair(const PairArgs& args, Slot& slot, Mbarrier* full,
+                                          const WindowStep& s) {
+  mbarrier_expect(full, 2 * kPairKeyBytes + kPairQueryBytes + More::bytes(args, s));
+  const Coordinates<4> keys = {{0, s.head, s.first, s.row}};
+  tma_load<4>(slot.k, &args.k_map, full, keys);
+  tma_load<4>(slot.v, &args.v_map, full, keys);
+  load_queries(slot.q, &args.q_map, full, s);
+  More::load(args, slot, full, s);
 }
 
-/// The copies of a step that every kernel of pairs needs.
-struct PairCopy {
+/// What a kernel brings beside q, K and V: `bytes` by load(), in one thread. Here nothing.
+struct NothingMore {
+  __device__ static uint32_t bytes(const PairArgs&, const WindowStep&) { return 0; }
   template <class Slot>
-  __device__ __forceinline__ void operator()(const WindowArgs& args, Slot& slot,
-                                             const WindowStep& s, uint32_t valid,
-                                             int thread) const {
-    copy_queries(args, smem_address(slot.q), args.q, args.q_stride, s, thread);
-    copy_keys(smem_address(slot.k), args.k, args.k_stride, s, valid, thread);
-    copy_keys(smem_address(slot.v), args.v, args.v_stride, s, valid, thread);
+  __device__ static void load(const PairArgs&, Slot&, Mbarrier*, const WindowStep&) {}
+};
+
+/// Steps' slots, and the barriers between the warp that fills them and kWarps that read them.
+template <class Slot_, int kSlots_, int kWarps_>
+struct WindowRing {
+  using Slot = Slot_;
+  static constexpr int kSlots = kSlots_, kWarps = kWarps_;
+  Slot slots[kSlots];
+  Mbarrier full[kSlots], empty[kSlots];
+
+  /// By one thread, before all others come.
+  __device__ void init() {
+    for (int i = 0; i < kSlots; ++i) {
+      mbarrier_init(&full[i], 1);
+      mbarrier_init(&empty[i], kWarps);
+    }
+    fence_mbarrier_init();
+  }
+  /// A warp is done with a slot.
+  __device__ __forceinline__ void release(uint32_t slot) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) mbarrier_arrive(&empty[slot]);
   }
 };
-
-template <class Slot_, int kSlots_>
-struct PairShared {
-  using Slot = Slot_;
-  static constexpr int kSlots = kSlots_;
-  Slot slots[kSlots];
-  PairCursor cursors[2];  // of the step to copy next, in turns: registers are short
+template <class Slot, int kSlots, int kWarps>
+struct PairShared : WindowRing<Slot, kSlots, kWarps> {
+  PairCursor cursor;  // of the step to bring next: registers are short
 };
 
-/// Issues the copies of one step after the other, by all threads of the CTA.
-template <class Shared, class Copy>
+/// Brings one step after the other; warp 0 calls it, with kMasked all lanes of it.
+template <class Shared, class More, bool kMasked>
 struct PairFeed {
-  const WindowArgs& args;
+  const PairArgs& args;
   Shared& shared;
-  int thread;
-  uint32_t turn = 0;
-  uint32_t valid = 0;  // of this thread's tokens in the step to come
+  int lane;
+  RingCursor<Shared::kSlots> ring;
+  uint32_t valid = 0;  // of this lane's tokens in the step to come
 
-  __device__ PairFeed(const WindowArgs& a, Shared& s, int t) : args(a), shared(s), thread(t) {
+  __device__ PairFeed(const PairArgs& a, Shared& s, int l) : args(a), shared(s), lane(l) {
+    if (threadIdx.x >= 32) return;
     PairCursor cursor;
     cursor.next_segment(args);
     look(cursor);
-    if (thread == 0) shared.cursors[0] = cursor;
-    __syncthreads();
-  }
-  /// The first steps, as many as there are slots but one.
-  __device__ __forceinline__ void fill() {
+    if (lane == 0) shared.cursor = cursor;
+    __syncwarp();
 #pragma unroll 1
-    for (int i = 0; i < Shared::kSlots - 1; ++i) {
-      issue(i);
-      __syncthreads();
-    }
+    for (int i = 0; i < Shared::kSlots - 1; ++i) issue();
   }
   /// Asks the mask about the step to come.
   __device__ __forceinline__ void look(const PairCursor& cursor) {
-    if (cursor.pair < 0) return;
-    const int first = cursor.first_key(), lead = thread / 4;
-    valid = tokens_unmasked(args, cursor.row, first, lead, tokens_inside(args, first, lead));
+    if (!kMasked || cursor.pair < 0) return;
+    valid = tokens_valid(args, cursor.row, cursor.first_key(), lane);
   }
-  /// The next step into slot `to`; a barrier stands between two calls.
-  __device__ __forceinline__ void issue(int to) {
+  __device__ __forceinline__ void issue() {
+    if (!kMasked && lane != 0) return;
+    const uint32_t to = ring.slot;
+    mbarrier_wait(&shared.empty[to], ring.parity ^ 1);
+    ring.advance();
     typename Shared::Slot& slot = shared.slots[to];
-    PairCursor cursor = shared.cursors[turn];
-    turn ^= 1;
+    PairCursor cursor = shared.cursor;
     const WindowStep s = cursor.step(args);
-    if (thread == 0) slot.step = s;
-    if (s.pair >= 0) {
-      Copy()(args, slot, s, valid, thread);
-      if (args.mask != nullptr && thread % 4 == 0) {
-#pragma unroll
-        for (int i = 0; i < kPairKeys / 32; ++i) {
-          slot.valid[thread / 4 + 32 * i] = valid >> i & 1;
-        }
-      }
-      cursor.advance(args);
-      look(cursor);
+    if (lane == 0) slot.step = s;
+    if (s.pair < 0) {
+      if (lane == 0) mbarrier_arrive(&shared.full[to]);
+      return;
     }
-    if (thread == 0) shared.cursors[turn] = cursor;
-    copy_commit();
+    if (kMasked) {
+#pragma unroll
+      for (int i = 0; i < kPairKeys / 32; ++i) slot.valid[lane + 32 * i] = valid >> i & 1;
+    }
+    cursor.advance(args);
+    look(cursor);
+    if (kMasked) __syncwarp();
+    if (lane == 0) {
+      shared.cursor = cursor;
+      load_pair<More>(args, slot, &shared.full[to], s);
+    }
+    if (kMasked) __syncwarp();
+  }
+  /// Until q, K and V of the slot are there, and masked keys' rows zero: they may hold anything,
+  /// and 0 * NaN is NaN. For all threads of the CTA.
+  __device__ __forceinline__ void wait(uint32_t at, uint32_t parity) const {
+    mbarrier_wait(&shared.full[at], parity);
+    if (!kMasked) return;
+    typename Shared::Slot& slot = shared.slots[at];
+    if (slot.step.pair < 0) return;
+#pragma unroll 1
+    for (int row = threadIdx.x; row < kPairKeys; row += 32 * Shared::kWarps) {
+      if (slot.valid[row] != 0) continue;
+#pragma unroll
+      for (int i = 0; i < kRowPitch / 16; ++i) {
+        reinterpret_cast<uint4*>(slot.k + row * kRowPitch)[i] = make_uint4(0, 0, 0, 0);
+        reinterpret_cast<uint4*>(slot.v + row * kRowPitch)[i] = make_uint4(0, 0, 0, 0);
+      }
+    }
+    fence_proxy_async();  // before TMA writes there again
+    __syncthreads();
   }
 };
 
-/// The bias of a warp's 16 queries against all keys of its window, in the accumulators' order: -inf
-/// for keys that the window or the tensor has not.
-__device__ __forceinline__ void load_window_bias(const WindowArgs& args, float (&bias)[16][4],
-                                                 const WindowStep& s, int window, int query,
+/// The bias of a warp's 16 queries against keys 8 n0 .. 8 (n0 + kBlocks) - 1 of its window, times
+/// log2(e), in the accumulators' order: -inf for keys that the window or the tensor has not.
+/// query: this lane's first; its other is 8 further.
+template <int kBlocks>
+__device__ __forceinline__ void load_window_bias(const WindowArgs& args, float (&bias)[kBlocks][4],
+                                                 const WindowStep& s, int window, int query, int n0,
                                                  int lane) {
-  const int first = first_key_of(args, window);
+  const int first = first_key_of(args, window), begin = 8 * n0;
   const int64_t head = window * args.bias_batch + s.head * args.bias_head;
-#pragma unroll
-  for (int n = 0; n < 16; ++n) {
-    const int key = 8 * n + lane % 4 * 2;
-    const auto exists = [&](int j) {
-      return j < args.keys && first + j >= 0 && first + j < args.key_total;
-    };
-    const bool have[2] = {exists(key), exists(key + 1)};
+  const bool whole = first + begin >= 0 && first + begin + 8 * kBlocks <= args.key_total &&
+                     begin + 8 * kBlocks <= args.keys && args.queries == kWindowQueries;
+  if (whole && args.bias_from != nullptr && args.bias_in_pairs) {  // all loads under way at once
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int i = query + 8 * half;
-      const int64_t at = head + i * args.bias_query + key * args.bias_key;
-      float2 x = {0.0F, 0.0F};
-      if (args.bias_from != nullptr && i < args.queries) {
-        if (args.bias_in_pairs && have[0] && have[1]) {
-          x = load_bias_pair(args, at);
-        } else {
-          if (have[0]) x.x = load_bias(args, at);
-          if (have[1]) x.y = load_bias(args, at + args.bias_key);
+      const int64_t at = head + (query + 8 * half) * args.bias_query + begin + lane % 4 * 2;
+      if (args.bias_dtype == DType::f32) {
+        const float* from = static_cast<const float*>(args.bias_from) + at;
+#pragma unroll
+        for (int n = 0; n < kBlocks; ++n) {
+          const float2 x = *reinterpret_cast<const float2*>(from + 8 * n);
+          bias[n][2 * half] = x.x;
+          bias[n][2 * half + 1] = x.y;
+        }
+      } else {
+        const __nv_bfloat16* from = static_cast<const __nv_bfloat16*>(args.bias_from) + at;
+#pragma unroll
+        for (int n = 0; n < kBlocks; ++n) {
+          const uint32_t x = *reinterpret_cast<const uint32_t*>(from + 8 * n);
+          bias[n][2 * half] = __uint_as_float(x << 16);
+          bias[n][2 * half + 1] = __uint_as_float(x & 0xFFFF0000U);
         }
       }
-      bias[n][2 * half] = have[0] ? x.x : -INFINITY;
-      bias[n][2 * half + 1] = have[1] ? x.y : -INFINITY;
+    }
+#pragma unroll
+    for (int n = 0; n < kBlocks; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) bias[n][i] = scaled_bias(bias[n][i]);
+    }
+    return;
+  }
+#pragma unroll
+  for (int n = 0; n < kBlocks; ++n) {
+    const int key = begin + 8 * n + lane % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int at = key + i % 2, row = query + i / 2 * 8;
+      const bool have = at < args.keys && first + at >= 0 && first + at < args.key_total;
+      float x = 0.0F;
+      if (args.bias_from != nullptr && have && row < args.queries) {
+        x = scaled_bias(load_bias(args, head + row * args.bias_query + at * args.bias_key));
+      }
+      bias[n][i] = have ? x : -INFINITY;
     }
     asm volatile("" ::: "memory");  // or all addresses are made first, and registers spill
   }
@@ -364,11 +372,12 @@ __device__ __forceinline__ void load_window_bias(const WindowArgs& args, float (
 __device__ __forceinline__ uint32_t window_word(const uint8_t* valid, int row, int lane) {
   return __ballot_sync(~0U, valid[row + lane] != 0);
 }
-/// Where a word has a hole, the scores of its 32 keys become -inf.
+/// Where a word has a hole, the scores of its first 8 kBlocks keys become -inf.
+template <int kBlocks>
 __device__ __forceinline__ void mask_scores(float (*s)[4], uint32_t word, int lane) {
   const uint32_t bits = word >> (lane % 4 * 2);
 #pragma unroll
-  for (int n = 0; n < 4; ++n) {
+  for (int n = 0; n < kBlocks; ++n) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       if ((bits >> (8 * n + i % 2) & 1) == 0) s[n][i] = -INFINITY;
@@ -384,7 +393,7 @@ __device__ __forceinline__ void store_fragment(__nv_bfloat16* to, int64_t stride
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     uint32_t word[4] = {x[0][half], x[0][2 + half], x[1][half], x[1][2 + half]};
-    transpose_quad(word, lane % 4);
+    transpose_quad<true>(word, lane % 4);
     if (!have[half]) continue;
     *reinterpret_cast<uint4*>(to + 8 * half * stride + lane % 4 * 8) =
         make_uint4(word[0], word[1], word[2], word[3]);

@@ -5,11 +5,13 @@
 // keys 32 further. What the host tells the kernels, and how their work is cut.
 //
 // A score tile is small and there is nothing to carry from one to the next, so these kernels are
-// warp-level: mma.sync, 16 rows of one (window, sample, head) a warp, the bias of those rows in
-// registers while the CTA goes through the samples. A CTA is two neighbouring windows of one head,
-// which share 96 of their 128 keys; its loads run two samples ahead (windows.cuh).
+// warp-level: mma.sync, 16 rows of one (window, sample, head) a warp (in the backward two, half of
+// the columns each), their bias in registers while the CTA goes through the samples. A CTA is two
+// neighbouring windows of one head, which share 96 of their 128 keys; its loads run two samples
+// ahead (windows.cuh).
 #pragma once
 
+#include <cuda.h>
 #include <cuda_bf16.h>
 
 #include <algorithm>
@@ -21,7 +23,7 @@
 namespace megafold::kernels::sm90a {
 
 constexpr int kWindowQueries = 32, kWindowKeys = 128, kWindowDim = 32;  // at most; D exactly
-constexpr int kWindowThreads = 128;
+constexpr int kWindowThreads = 128;                                     // of the forward
 
 /// The pairs of neighbours (of windows; of blocks of 32 keys) and heads are `sequences`; a CTA
 /// takes one and goes through its samples. While there are as many sequences as CTAs, each takes a
@@ -48,8 +50,8 @@ struct WindowArgs : CallArgs {  // batch: windows; rows: samples
   DType bias_dtype;
   bool bias_in_pairs;  // two neighbouring keys can be loaded at once
   WindowWork work;
-
   // Backward.
+  bool lse_aligned;  // a window's lse are 128 bytes that can be copied in bulk
   const __nv_bfloat16* dout;
   TokenStrides dout_stride;
   __nv_bfloat16 *dq, *dk, *dv, *dgate;
@@ -58,8 +60,14 @@ struct WindowArgs : CallArgs {  // batch: windows; rows: samples
   __nv_bfloat16* gated;  // with a gate: dA = dout sigmoid(gate) as rounded; dout without
   TokenStrides gated_stride;
   void* dbias;              // or null
-  float* sums;              // of dbias: [parts, rest, 128 threads, 64]
+  float* sums;              // of dbias: [parts, rest, 64 queries, 128 keys], as its threads have it
   int64_t first_key_block;  // the token where blocks of 64 keys begin, 0 or less
+};
+
+/// Of the kernels of pairs of windows: q, dout, out and gate [D, H, N, R, B], boxes of 32 queries
+/// of two windows; k, v [D, H, N, R], boxes of 160 keys. Tokens that do not exist arrive as zeros.
+struct PairArgs : WindowArgs {
+  CUtensorMap q_map, k_map, v_map, dout_map, out_map, gate_map;
 };
 
 /// What all windows' kernels ask for beyond what their callers ask of any call.
@@ -67,7 +75,14 @@ inline bool windows_fit(const EvoAttentionForward& p) {
   return p.key_total != 0 && p.head_dim == kWindowDim && p.queries <= kWindowQueries &&
          p.keys <= kWindowKeys;
 }
-WindowArgs window_args(const EvoAttentionForward& p);
+/// All but the backward's.
+PairArgs pair_args(const EvoAttentionForward& p);
+/// Of a tensor laid out as q: boxes of all queries of `windows` windows.
+CUtensorMap window_queries_map(const EvoAttentionForward& p, const void* base,
+                               const TokenStrides& stride, int windows);
+/// Of k or v: boxes of `keys` tokens.
+CUtensorMap window_keys_map(const EvoAttentionForward& p, const void* base,
+                            const TokenStrides& stride, int keys);
 
 void launch_windows_forward(const EvoAttentionForward& p, Stream stream);
 
