@@ -114,9 +114,10 @@ class Cleaner {
     if (found == nullptr)
       fail<BadInput>(
           "chain {} residue {} {}: the component dictionary {} ({} components) does not know '{}'; "
-          "pass one that does with --ccd",
+          "pass one that does with --ccd, or put it into the data folder as {}.components.cif "
+          "(megafold-conformers makes such a file)",
           chain, code.view(), number, dictionary_.file(), dictionary_.components().size(),
-          code.view());
+          code.view(), code.view());
     return *found;
   }
 
