@@ -14,6 +14,7 @@
 #include "loss/smooth_lddt.h"
 #include "loss/total.h"
 #include "loss/weighted_rigid_align.h"
+#include "model/diffusion_conditioning.h"
 #include "model/sampler.h"
 #include "model/test_batch.h"
 
@@ -379,6 +380,12 @@ TEST(TotalLoss, TrivialPredictorAndRefusals) {
   EXPECT_EQ(losses.diffusion_mse.sizes(), at::IntArrayRef({3}));
   EXPECT_LT((losses.diffusion_mse / losses.trivial_mse - 1).abs().max().item<double>(), 1e-4);
   EXPECT_GT(losses.trivial_mse.min().item<double>(), 0);
+  // The supplement prints another weight of the level.
+  const TrainingLosses printed =
+      training_losses(output, batch, {}, conventions_of(Dialect::alphafold3));
+  const at::Tensor t = output.t_hat, ratio = (t * kSigmaData).square() / (t + kSigmaData).square();
+  EXPECT_LT((printed.diffusion_mse / losses.diffusion_mse / ratio - 1).abs().max().item<double>(),
+            1e-5);
   EXPECT_NEAR(losses.distogram.item<double>(), std::log(64), 1e-5);
   output.labels.resolved = at::zeros_like(batch.atom_resolved_mask);
   EXPECT_THROW((void)training_losses(output, batch, {}), BadInput);

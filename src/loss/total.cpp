@@ -69,8 +69,8 @@ TrainingLosses training_losses(const TrainingOutput& output, const Batch& given,
   const at::Tensor weight =
       diffusion_atom_weights(resolved, is_dna, is_rna, of_atoms(batch.is_ligand));
   const at::Tensor t = output.t_hat;
-  const at::Tensor level_weight =
-      (t.square() + kSigmaData * kSigmaData) / (t * kSigmaData).square();
+  const at::Tensor scale = conventions.level_weight_of_product ? t * kSigmaData : t + kSigmaData;
+  const at::Tensor level_weight = (t.square() + kSigmaData * kSigmaData) / scale.square();
   const at::Tensor mse =
       diffusion_mse(output.x_denoised, output.x_true, weight, resolved, conventions.count_epsilon) *
       level_weight;

@@ -52,6 +52,7 @@ Conventions conventions_of(Dialect dialect) {
   c.fourier_offset_normal = dialect == Dialect::alphafold3;
   c.num_elements = dialect == Dialect::openfold3 ? 119 : 128;
   c.element_of_hydrogen = dialect == Dialect::openfold3 ? 0 : 1;  // Z - 1, or Z
+  c.level_weight_of_product = dialect == Dialect::openfold3;
   if (dialect == Dialect::openfold3) {  // the released code has no losses: those of the SI
     c.bond_joins_atoms = c.frames_from_conformer = false;
     c.plddt_nearest_bin = true;

@@ -62,6 +62,9 @@ struct Conventions {
   // Fixed offsets of the Fourier embedding are normal, else uniform in [0, 1).
   bool fourier_offset_normal = true;
 
+  // The squared error's weight is (t^2 + sd^2) / (t sd)^2 (EDM), else / (t + sd)^2 as SI eq. 6
+  // prints it.
+  bool level_weight_of_product = true;
   // Bond loss over the two bonded atoms (SI eq. 5), else over every pair of their tokens' atoms.
   bool bond_joins_atoms = true;
   // PAE's frames of nucleotides are (C1', C3', C4') and those of atomized tokens come from the

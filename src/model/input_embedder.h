@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: 2026 The megafold authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Algorithm 2, InputFeatureEmbedder, and Algorithm 3, RelativePositionEncoding.
+// Algorithm 2, InputFeatureEmbedder, and Algorithm 3, RelativePositionEncoding (with Algorithm 4,
+// one_hot).
 #pragma once
 
 #include "model/atom_attention.h"
