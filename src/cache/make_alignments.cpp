@@ -291,7 +291,8 @@ AlignHitsReport align_hits(const AlignHitsOptions& options, const ComponentDicti
   const WorkFolder work(options.out);
   AlignHitsReport report;
   size_t done = 0;
-  for (const auto& [query, text] : parts) {
+  for (const auto& part_of_file : parts) {
+    const std::string &query = part_of_file.first, &text = part_of_file.second;
     const auto sequence = std::find_if(sequences.begin(), sequences.end(),
                                        [&](const Sequence& known) { return known.name == query; });
     if (sequence == sequences.end())
