@@ -336,7 +336,7 @@ std::vector<Link> infer_links(const std::vector<WorkChain>& chains) {
   const auto ends_of = [](const Link& link) {
     const std::pair a(link.first.chain, link.first.residue);
     const std::pair b(link.second.chain, link.second.residue);
-    return std::minmax(a, b);
+    return std::minmax({a, b});  // of a list: values, where of two names it is references
   };
   std::map<std::pair<std::pair<int32_t, int32_t>, std::pair<int32_t, int32_t>>, size_t> count;
   for (const Link& link : links) ++count[ends_of(link)];

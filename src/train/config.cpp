@@ -392,14 +392,17 @@ std::string config_yaml(const TrainConfig& config) {
 }
 
 void require_same_run(const TrainConfig& config, const json& saved) {
-  TrainConfig copy = config;
+  TrainConfig copy = config, defaults;
   std::vector<std::string> differences;
-  for (const ConfigField& field : config_fields(copy)) {
-    const json* const before = find_path(saved, field.key);
-    if (before != nullptr && (field.free_at_resume || *before == field.json())) continue;
-    differences.push_back(fmt::format("{} was {} and is {} now", field.key,
-                                      before == nullptr ? "absent" : before->dump(),
-                                      field.json().dump()));
+  const std::vector<ConfigField> fields = config_fields(copy), unset = config_fields(defaults);
+  for (size_t i = 0; i < fields.size(); ++i) {
+    const ConfigField& field = fields[i];
+    // A key that is younger than the run: its default is what the run had.
+    const json* const found = find_path(saved, field.key);
+    const json before = found == nullptr ? unset[i].json() : *found;
+    if (field.free_at_resume || before == field.json()) continue;
+    differences.push_back(
+        fmt::format("{} was {} and is {} now", field.key, before.dump(), field.json().dump()));
   }
   if (!differences.empty())
     fail<BadInput>(

@@ -36,6 +36,7 @@ def peer():
     "dialect, script, cases",
     [
         ("protenix", "protenix_model.py", 5),
+        ("protenix", "protenix_modules.py", 4),
         ("openfold3", "openfold3_model.py", 6),
         ("openfold3", "openfold3_modules.py", 34),
         ("openfold3", "openfold3_confidence.py", 13),
