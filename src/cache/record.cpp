@@ -156,8 +156,14 @@ RecordIndex parse_ends(std::string_view header, std::string_view tail, uint64_t 
       ArrayEntry entry;
       entry.name = node.at("name").get<std::string>();
       entry.type = array_type_of(node.at("type").get<std::string>());
+      const auto require_integer = [&](const json& number) {
+        if (!number.is_number_integer())
+          fail<Corrupt>("{}: array '{}': {} is no integer", name, entry.name, number.dump());
+      };
+      for (const json& extent : node.at("shape")) require_integer(extent);
       entry.shape = node.at("shape").get<std::vector<int64_t>>();
       for (const json& block : node.at("blocks")) {
+        for (size_t i = 0; i < 3; ++i) require_integer(block.at(i));
         ArrayEntry::BlockEntry at{block.at(0), block.at(1), block.at(2), 0};
         const auto checksum = block.at(3).get<std::string>();
         const auto parsed =
