@@ -130,6 +130,19 @@ void keep_rows(std::string& text, size_t rows) {
   text.resize(at);
 }
 
+/// What HMMER's searches have in common: `found` in Stockholm, and the e-value for each of
+/// `limits`.
+std::vector<std::string> hmmer_arguments(const SearchOptions& options, const fs::path& found,
+                                         std::initializer_list<const char*> limits) {
+  std::vector<std::string> out = {
+      "--noali", "-o", "/dev/null", "-A", found.string(), "--cpu", std::to_string(options.threads)};
+  for (const char* const limit : limits)
+    out.insert(out.end(), {limit, fmt::format("{:g}", options.e_value)});
+  const std::vector<std::string>& filters = tools().find(options.tool)->second.filters;
+  out.insert(out.end(), filters.begin(), filters.end());
+  return out;
+}
+
 }  // namespace
 
 const std::vector<std::string>& search_tools() {
@@ -271,23 +284,10 @@ std::string Search::run_hmmer(const SearchQuery& query, const fs::path& folder) 
   publish(folder / "query.fasta", fasta(kQuery, letters));
   const fs::path found = folder / "found.sto", model = folder / "model.hmm";
   fs::remove(found);
-  const std::string limit = fmt::format("{:g}", options_.e_value);
-  const std::vector<std::string>& filters = tools().find(options_.tool)->second.filters;
-  std::vector<std::string> arguments = {"--noali",
-                                        "-o",
-                                        "/dev/null",
-                                        "-A",
-                                        found.string(),
-                                        "--cpu",
-                                        std::to_string(options_.threads),
-                                        "-E",
-                                        limit,
-                                        "--incE",
-                                        limit};
+  std::vector<std::string> arguments = hmmer_arguments(options_, found, {"-E", "--incE"});
   const auto add = [&](std::initializer_list<std::string> more) {
     arguments.insert(arguments.end(), more);
   };
-  arguments.insert(arguments.end(), filters.begin(), filters.end());
   if (options_.tool == "jackhmmer") add({"-N", std::to_string(options_.iterations)});
   if (rna)
     add({"--rna", "--watson", "--F3", letters.size() < kShortRna ? "0.02" : "5e-5", "--hmmout",
@@ -340,18 +340,8 @@ std::string Search::run_hmmsearch(const SearchQuery& query, const fs::path& fold
        {"--amino", "--informat", "afa", "--symfrac", "0", "-n", kQuery, "-o", "/dev/null",
         (folder / "model.hmm").string(), (folder / "profile.afa").string()},
        folder, subject);
-  const std::string limit = fmt::format("{:g}", options_.e_value);
-  std::vector<std::string> arguments = {"--noali",
-                                        "-o",
-                                        "/dev/null",
-                                        "-A",
-                                        found.string(),
-                                        "--cpu",
-                                        std::to_string(options_.threads)};
-  for (const char* const name : {"-E", "--incE", "--domE", "--incdomE"})
-    arguments.insert(arguments.end(), {name, limit});
-  for (const std::string& filter : tools().find("hmmsearch")->second.filters)
-    arguments.push_back(filter);
+  std::vector<std::string> arguments =
+      hmmer_arguments(options_, found, {"-E", "--incE", "--domE", "--incdomE"});
   arguments.push_back((folder / "model.hmm").string());
   arguments.push_back(options_.database.string());
   call("hmmsearch", arguments, folder, subject);

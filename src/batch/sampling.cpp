@@ -64,14 +64,13 @@ Clusters read_clusters(const std::filesystem::path& path) {
   std::string_view line;
   while (lines.next(line)) {
     if (line.empty()) continue;
-    const size_t tab = line.find('\t');
-    if (tab == 0 || tab == std::string_view::npos || tab + 1 == line.size() ||
-        line.find('\t', tab + 1) != std::string_view::npos)
+    const auto names = internal::columns_of(line);
+    if (names.size() != 2 || names[0].empty() || names[1].empty())
       fail<BadInput>(
           "{}:{}: expected two names with a tab between, a cluster's representative and a member, "
           "as `mmseqs easy-cluster` writes them into its _cluster.tsv",
           path.string(), lines.number());
-    out[std::string(line.substr(tab + 1))] = line.substr(0, tab);
+    out[std::string(names[1])] = names[0];
   }
   return out;
 }

@@ -271,15 +271,15 @@ AlignHitsReport align_hits(const AlignHitsOptions& options, const ComponentDicti
   if (is_table) {
     internal::Lines lines(file.text);
     // Lines of other queries stay as empty ones, so that messages count right.
+    std::map<std::string, int> written;  // lines of a part
     std::string_view line;
-    while (lines.next(line))
-      if (!line.empty() && line.front() != '#') parts[std::string(line.substr(0, line.find('\t')))];
-    for (auto& [query, text] : parts) {
-      internal::Lines again(file.text);
-      while (again.next(line)) {
-        if (line.substr(0, line.find('\t')) == query) text += line;
-        text += '\n';
-      }
+    while (lines.next(line)) {
+      if (line.empty() || line.front() == '#') continue;
+      const std::string query(line.substr(0, line.find('\t')));
+      std::string& text = parts[query];
+      text.append(static_cast<size_t>(lines.number() - 1 - written[query]), '\n');
+      text.append(line).append("\n");
+      written[query] = lines.number();
     }
   } else if (sequences.size() == 1) {
     parts.emplace(sequences.front().name, file.text);

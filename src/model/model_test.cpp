@@ -50,6 +50,23 @@ Model tiny_model(at::ScalarType dtype) {
   return model;
 }
 
+/// Two templates that hold gaps and nothing else.
+void add_empty_templates(Batch& batch) {
+  const int64_t n = batch.num_tokens();
+  batch.template_restype = at::full({2, n}, 31, at::kLong);
+  batch.template_distogram = at::zeros({2, n, n, 39});
+  batch.template_unit_vector = at::zeros({2, n, n, 3});
+  batch.template_pseudo_beta_mask = at::zeros({2, n});
+  batch.template_backbone_frame_mask = at::zeros({2, n});
+}
+
+ModelConfig tiny_with_templates() {
+  ModelConfig config = ModelConfig::preset("tiny");
+  config.template_blocks = 1, config.c_template = 16, config.template_multiplication_width = 16;
+  config.template_attention_heads = 2, config.template_attention_width = 8;
+  return config;
+}
+
 TEST(ModelConfig, EveryPresetIsValidAndRangesAreNamed) {
   for (const char* name : {"initial", "demo", "tiny"})
     EXPECT_NO_THROW(ModelConfig::preset(name).validate()) << name;
@@ -265,10 +282,7 @@ TEST(Model, ConfidenceOfASampleIsThatOfItsStructure) {
 
 TEST(Model, TemplatesOfAChainMoveItsPairsAndNoneMoveNothing) {
   Batch batch = small_batch("dimer", 92);
-  ModelConfig config = ModelConfig::preset("tiny");
-  config.template_blocks = 1, config.c_template = 16, config.template_multiplication_width = 16;
-  config.template_attention_heads = 2, config.template_attention_width = 8;
-  Model model(config, 3);
+  Model model(tiny_with_templates(), 3);
   shake(model.parameters());
   model.parameters().to(at::kCPU, at::kDouble);
   const int64_t n = batch.num_tokens();
@@ -276,11 +290,7 @@ TEST(Model, TemplatesOfAChainMoveItsPairsAndNoneMoveNothing) {
                    t = at::ones({1}, at::kDouble);
   const auto pairs = [&] { return model.denoise(batch, x, t, 1).trunk.z; };
   const at::Tensor without = pairs();
-  batch.template_restype = at::full({2, n}, 31, at::kLong);
-  batch.template_distogram = at::zeros({2, n, n, 39});
-  batch.template_unit_vector = at::zeros({2, n, n, 3});
-  batch.template_pseudo_beta_mask = at::zeros({2, n});
-  batch.template_backbone_frame_mask = at::zeros({2, n});
+  add_empty_templates(batch);
   const at::Tensor empty = pairs();
   EXPECT_GT(worst(without, empty), 1e-6);  // gaps are a feature too
   // A distance between two chains is not read (Protenix), one within a chain is.
@@ -300,16 +310,9 @@ TEST(Model, TemplatesOfAChainMoveItsPairsAndNoneMoveNothing) {
 
 TEST(Model, ATrunkInBf16IsCloseAndItsWeightsStayAsTheyAre) {
   Batch batch = padded(small_batch("dimer", 24), 7, 45, 3);  // every mask is there
-  const int64_t n = batch.num_tokens();
-  batch.template_restype = at::full({2, n}, 31, at::kLong);
-  batch.template_distogram = at::zeros({2, n, n, 39});
-  batch.template_unit_vector = at::zeros({2, n, n, 3});
-  batch.template_pseudo_beta_mask = at::zeros({2, n});
-  batch.template_backbone_frame_mask = at::zeros({2, n});
-  ModelConfig config = ModelConfig::preset("tiny");
+  add_empty_templates(batch);
+  ModelConfig config = tiny_with_templates();
   config.msa_blocks = 2;
-  config.template_blocks = 1, config.c_template = 16, config.template_multiplication_width = 16;
-  config.template_attention_heads = 2, config.template_attention_width = 8;
   for (const Dialect dialect : {Dialect::alphafold3, Dialect::openfold3, Dialect::protenix}) {
     config.dialect = dialect;
     Model model(config, 3);

@@ -40,11 +40,8 @@ DELETION = [("res_idx", "i2"), ("deletion", "i2")]
 
 
 @pytest.fixture(scope="module")
-def original(megafold, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("boltz") / "cache"
-    done = megafold("cache", "build", "--data", ROOT / "data", "--out", folder)
-    assert done.returncode == 0, done.stderr
-    return reader.open(folder)
+def original(cache):
+    return reader.open(cache)
 
 
 def rows_of(structure, version):

@@ -13,11 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def folder(megafold, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("reader") / "cache"
-    done = megafold("cache", "build", "--data", ROOT / "data", "--out", folder)
-    assert done.returncode == 0, done.stderr
-    return folder
+def folder(cache):
+    return cache
 
 
 def test_entries_and_verdicts(folder):
